@@ -1,0 +1,120 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = [
+#     "nox[uv]==2026.10.20",
+#     "packaging==26.3",
+#     "pip==26.3",
+#     "pypi-simple==1.8.0",
+#     "requests==2.34.2",
+#     "tomlkit==0.15.2",
+#     "uv==0.13.9",
+# ]
+# ///
+"""The project's sessions; `nox --list` names them. Each calls a script or pytest, and holds no logic.
+
+The block above is what nox and the scripts run on: nox makes that environment by itself.
+`apply-and-test` and `control` take `-- --python 3.10`, which may be given more than once, and pytest's own
+arguments after it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2026.10.20"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "tests"]
+
+sys.path.insert(0, str(Path(__file__).parent / "scripts"))
+
+from releases_table import load_releases  # noqa: E402
+
+# Run by `nox -t ci`: both ends of the line, both ends of each text of proc_pool.py, the bug report's release.
+CI_RELEASES = {"1.4.2", "1.5.1", "1.5.2", "1.5.11", "1.5.15"}
+# The release of the bug report: tested on the oldest and the newest installed Python that it supports.
+REPORTED = "1.5.11"
+
+# `nox -s releases` must be able to write the table that is missing.
+VERSIONS = list(load_releases()) if Path("patches/releases.toml").is_file() else [REPORTED]
+RELEASES = [nox.param(v, id=v, tags=["ci"] if v in CI_RELEASES else []) for v in VERSIONS]
+CONTROLS = [nox.param(v, id=v, tags=["ci"] if v == REPORTED else []) for v in VERSIONS]
+
+
+def script(session: nox.Session, name: str, *arguments: str) -> str:
+    """Run `scripts/<name>.py` on the Python that runs nox and return what it printed to stdout."""
+    command = [sys.executable, f"scripts/{name}.py", *arguments]
+    return str(session.run(*command, external=True, silent=True, stderr=None) or "").strip()
+
+
+def regression(session: nox.Session, release: str, control: bool) -> None:
+    """Run the regression suite on one release, patched or not, on each of the chosen Pythons."""
+    parser = argparse.ArgumentParser(prog=f"nox -s {session.name} --", allow_abbrev=False)
+    parser.add_argument("--python", action="append", help="3.10, newest or oldest")
+    options, pytest_arguments = parser.parse_known_args(session.posargs)
+    kind = "control" if control else "patched"
+    for python in options.python or (["oldest", "newest"] if release == REPORTED else ["newest"]):
+        path = Path(session.cache_dir, "regression", f"{kind}-{release}-{python}").absolute()
+        unpatched = ["--unpatched"] if control else []
+        interpreter = script(session, "release_env", release, str(path), "--python", python, *unpatched)
+        report = path.with_suffix(path.suffix + ".xml")
+        report.unlink(missing_ok=True)
+        command = [interpreter, "-m", "pytest", "tests/regression", f"--junitxml={report}"]
+        command += ["-o", f"cache_dir={path}/pytest-cache", *pytest_arguments]
+        if control:
+            # 1: tests failed, as they must; 0: none did, which check_control reports.
+            session.run(*command, "--tb=no", external=True, success_codes=[0, 1])
+            session.run(sys.executable, "scripts/check_control.py", str(report), external=True)
+        else:
+            session.run(*command, external=True)
+
+
+@nox.session(name="apply-and-test", venv_backend="none", allow_parallel=True)
+@nox.parametrize("release", RELEASES)
+def apply_and_test(session: nox.Session, release: str) -> None:
+    """Fetch, verify, patch, build, install as of the release's day, run the regression suite."""
+    regression(session, release, control=False)
+
+
+@nox.session(venv_backend="none", allow_parallel=True)
+@nox.parametrize("release", CONTROLS)
+def control(session: nox.Session, release: str) -> None:
+    """Run the suite on the unpatched release: exactly the tests marked breaks_unpatched must fail."""
+    regression(session, release, control=True)
+
+
+@nox.session(venv_backend="none", allow_parallel=True)
+def wheel(session: nox.Session) -> None:
+    """Build patched wheels into dist/: nox -s wheel -- 1.5.11"""
+    session.run(sys.executable, "scripts/build_wheel.py", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", allow_parallel=True, tags=["ci"])
+def quilt(session: nox.Session) -> None:
+    """Check the series with real quilt, zero fuzz, and git am, on every distinct text."""
+    session.run(sys.executable, "scripts/check_quilt.py", external=True)
+
+
+@nox.session(venv_backend="none", default=False)
+def releases(session: nox.Session) -> None:
+    """Write patches/releases.toml from the package index."""
+    session.run(sys.executable, "scripts/update_releases.py", *session.posargs, external=True)
+
+
+@nox.session(allow_parallel=True, tags=["ci"])
+def lint(session: nox.Session) -> None:
+    """Check format, lint and types."""
+    session.install("--group", "lint", "--group", "scripts")
+    session.run("ruff", "format", "--check")
+    session.run("ruff", "check")
+    session.run("mypy", "noxfile.py", "scripts", "tests/scripts")
+
+
+@nox.session(allow_parallel=True, tags=["ci"])
+def tests(session: nox.Session) -> None:
+    """Run the scripts' own tests; no network."""
+    session.install("--group", "scripts")
+    session.run("pytest", "tests/scripts", *session.posargs)

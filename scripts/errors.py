@@ -1,0 +1,32 @@
+"""Errors that the user can mend, and the one place where they become a line of text and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """Something the user can mend. Its text is one clear line: what is wrong, then what to do."""
+
+
+def one_line(text: str) -> str:
+    """Return `text` with every run of white space, line ends included, as one space."""
+    return " ".join(text.split())
+
+
+def run_main(main: Callable[[], int | None]) -> None:
+    """Run `main` and exit with its code; on a `UserError` print one line to stderr and exit with 1."""
+    try:
+        code = main()
+    except UserError as error:
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        # A full disk, a read-only directory, a missing permission: no traceback helps the user here.
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(code or 0)

@@ -1,0 +1,174 @@
+"""The table of supported releases, `patches/releases.toml`, and the series that fits each release.
+
+The table is written by `update_releases.py` and never by hand. Run alone, this module prints the
+releases that are supported, one a line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from errors import UserError, run_main
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+ROOT = Path(__file__).resolve().parent.parent
+PATCHES = ROOT / "patches"
+PROJECT = "livekit-agents"
+
+# Some dependencies reach the index minutes or hours after the release itself: resolve as of the end of the
+# day after the release's own day.
+_DAYS_AFTER_UPLOAD = 2
+
+
+@dataclass(frozen=True)
+class Release:
+    """One final release of livekit-agents.
+
+    `uploaded` is the wheel's upload time, RFC 3339 with a time zone; the hashes are 64 lower-case hex digits.
+    """
+
+    version: str
+    uploaded: str
+    requires_python: str
+    wheel_sha256: str
+    sdist_sha256: str
+    yanked: bool
+    series: str
+
+    @property
+    def dependencies_as_of(self) -> str:
+        """The time, RFC 3339 in UTC, after which uploads are ignored when dependencies are resolved."""
+        day = datetime.datetime.fromisoformat(self.uploaded).astimezone(datetime.UTC).date()
+        return f"{day + datetime.timedelta(days=_DAYS_AFTER_UPLOAD)}T00:00:00Z"
+
+
+@dataclass(frozen=True)
+class Series:
+    """A folder of patches: its name, the releases from `first` to `last` that it fits, and its revision."""
+
+    name: str
+    path: Path
+    first: str
+    last: str
+    revision: int
+
+    @property
+    def local_version(self) -> str:
+        """The PEP 440 local version label of wheels that carry this series, without the plus sign."""
+        return f"procpool.{self.revision}"
+
+    def patches(self) -> list[Path]:
+        """Return the patches in the order of the `series` file; raise `UserError` if one is missing."""
+        listing = self.path / "series"
+        if not listing.is_file():
+            raise UserError(f"series {self.name} has no file named 'series' in {self.path}")
+        names = [line.split("#")[0].strip() for line in listing.read_text("utf-8").splitlines()]
+        found = [self.path / name for name in names if name]
+        if not found:
+            raise UserError(f"series {self.name} names no patches: {listing} is empty")
+        for patch in found:
+            if not patch.is_file():
+                raise UserError(f"series {self.name} names {patch.name}, which is not in {self.path}")
+        return found
+
+
+def load_series(path: Path) -> Series:
+    """Read the folder `path` of a series; raise `UserError` if its `series.toml` is missing or wrong."""
+    try:
+        data = tomllib.loads((path / "series.toml").read_text("utf-8"))
+        series = Series(path.name, path, data["first"], data["last"], data["revision"])
+        if Version(series.first) > Version(series.last):
+            raise ValueError("first is after last")
+        if type(series.revision) is not int or series.revision < 1:
+            raise ValueError("revision must be a whole number from 1")
+    except FileNotFoundError:
+        raise UserError(f"{path} is not a series: it has no series.toml") from None
+    except KeyError as error:
+        raise UserError(f"{path / 'series.toml'}: {error} is missing") from None
+    except (tomllib.TOMLDecodeError, InvalidVersion, TypeError, ValueError) as error:
+        raise UserError(f"{path / 'series.toml'}: {error}") from None
+    return series
+
+
+def _read_release(row: dict[str, object]) -> Release:
+    """Turn one `[[releases]]` table into a `Release`; raise `ValueError` for what is missing or wrong."""
+    fields = Release.__dataclass_fields__
+    if row.keys() != fields.keys():
+        odd = ", ".join(sorted(row.keys() ^ fields.keys()))
+        raise ValueError(f"missing or unknown keys: {odd}")
+    for name, value in row.items():
+        if type(value) is not (bool if name == "yanked" else str):
+            raise ValueError(f"{name} has the wrong type")
+    release = Release(**row)  # type: ignore[arg-type]
+    Version(release.version)
+    SpecifierSet(release.requires_python)
+    if datetime.datetime.fromisoformat(release.uploaded).tzinfo is None:
+        raise ValueError("uploaded has no time zone")
+    for digest in (release.wheel_sha256, release.sdist_sha256):
+        if not re.fullmatch(r"[0-9a-f]{64}", digest):
+            raise ValueError(f"not a sha256: {digest!r}")
+    return release
+
+
+def load_releases(patches: Path = PATCHES) -> dict[str, Release]:
+    """Read and check `releases.toml` in the folder `patches`.
+
+    Returns the releases by version, oldest first. Raises `UserError` if the table is missing or wrong.
+    """
+    table = patches / "releases.toml"
+    try:
+        rows = tomllib.loads(table.read_text("utf-8")).get("releases", [])
+    except FileNotFoundError:
+        raise UserError(f"{table} is missing: run 'nox -s releases' to write it") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{table}: {error}") from None
+    releases: dict[str, Release] = {}
+    for number, row in enumerate(rows, 1):
+        try:
+            release = _read_release(row)
+        except (InvalidVersion, InvalidSpecifier, ValueError) as error:
+            raise UserError(f"{table}: release {number} ({row.get('version')}): {error}") from None
+        if release.version in releases:
+            raise UserError(f"{table}: {release.version} is listed twice")
+        releases[release.version] = release
+    return dict(sorted(releases.items(), key=lambda item: Version(item[0])))
+
+
+def get_release(version: str, patches: Path = PATCHES) -> tuple[Release, Series]:
+    """Return a supported release and its series; raise `UserError` that names the supported ones."""
+    releases = load_releases(patches)
+    try:
+        version = str(Version(version))
+    except InvalidVersion:
+        pass  # falls through to "is not supported"
+    if version not in releases:
+        lines: dict[str, list[str]] = {}
+        for release in releases.values():
+            lines.setdefault(release.series, []).append(release.version)
+        known = "; ".join(f"{name}: {', '.join(found)}" for name, found in lines.items()) or "none"
+        raise UserError(
+            f"livekit-agents {version} is not supported; supported releases are {known}. To add one, widen"
+            " first/last in the series.toml of a series that fits it (or add a series), then run"
+            " 'nox -s releases'"
+        )
+    return releases[version], load_series(patches / releases[version].series)
+
+
+def main() -> int:
+    """Print every supported release, oldest first, with its upload time, Pythons and series."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--patches", type=Path, default=PATCHES, help="folder that holds releases.toml")
+    for release in load_releases(parser.parse_args().patches).values():
+        yanked = "  yanked" if release.yanked else ""
+        print(f"{release.version:8} {release.uploaded}  {release.requires_python}  {release.series}{yanked}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,83 @@
+"""What the children of the real-process tests run: prewarm functions and a job entrypoint.
+
+Children import this module by name, so everything here is picklable and imports next to nothing.
+The state that outlives a child (how often prewarm ran, which jobs ran) is kept in small files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class Plan:
+    """Travels to the child as `user_arguments`."""
+
+    folder: str
+    kind: str = "ok"
+    failures: int = 1_000_000
+    """How many prewarms fail before one succeeds."""
+    hang: float = 3600.0
+
+    @property
+    def attempts(self) -> str:
+        return os.path.join(self.folder, "attempts")
+
+    @property
+    def jobs(self) -> str:
+        return os.path.join(self.folder, "jobs")
+
+    def attempt(self) -> int:
+        """Count one more prewarm, across processes and threads."""
+        fd = os.open(self.attempts, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
+        try:
+            os.write(fd, b".")
+            return os.fstat(fd).st_size
+        finally:
+            os.close(fd)
+
+    def jobs_run(self) -> list[str]:
+        try:
+            with open(self.jobs, encoding="utf-8") as f:
+                return f.read().split()
+        except FileNotFoundError:
+            return []
+
+
+def prewarm(proc: Any) -> None:
+    plan: Plan = proc.user_arguments
+    if plan.attempt() > plan.failures or plan.kind == "ok":
+        return
+
+    if plan.kind == "hang":
+        time.sleep(plan.hang)
+    elif plan.kind == "raise":
+        raise RuntimeError("prewarm failed on purpose")
+    elif plan.kind == "exit":
+        os._exit(3)
+    elif plan.kind == "sigkill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif plan.kind == "linger":
+        # the failure is reported at once, but the child stays: a thread of it does not end
+        threading.Thread(target=time.sleep, args=(plan.hang,)).start()
+        raise RuntimeError("prewarm failed on purpose, and the child lingers")
+    else:
+        raise AssertionError(f"unknown kind of prewarm: {plan.kind}")
+
+
+async def entrypoint(ctx: Any) -> None:
+    plan: Plan = ctx.proc.user_arguments
+    with open(plan.jobs, "a", encoding="utf-8") as f:
+        f.write(f"{ctx.job.id}\n")
+    await asyncio.sleep(0)
+    ctx.shutdown("done")
+
+
+def nothing() -> None:
+    """Started once in a child, so that the fork server has finished its imports."""
