@@ -10,11 +10,12 @@
 #     "uv==0.13.9",
 # ]
 # ///
-"""The project's sessions; `nox --list` names them. Each calls a script or pytest, and holds no logic.
+"""The project's sessions; `nox --list` names them. Each calls a script or pytest, and holds no
+logic.
 
 The block above is what nox and the scripts run on: nox makes that environment by itself.
-`apply-and-test` and `control` take `-- --python 3.10`, which may be given more than once, and pytest's own
-arguments after it.
+`apply-and-test` and `control` take `-- --python 3.10`, which may be given more than once, and
+pytest's own arguments after it.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ sys.path.insert(0, str(Path(__file__).parent / "scripts"))
 
 from releases_table import load_releases  # noqa: E402
 
-# Run by `nox -t ci`: both ends of the line, both ends of each text of proc_pool.py, the bug report's release.
+# Run by `nox -t ci`: both ends of the line, both ends of each text of proc_pool.py, the bug
+# report's release.
 CI_RELEASES = {"1.4.2", "1.5.1", "1.5.2", "1.5.11", "1.5.15"}
-# The release of the bug report: tested on the oldest and the newest installed Python that it supports.
+# The release of the bug report: tested on the oldest and the newest installed Python that it
+# supports.
 REPORTED = "1.5.11"
 
 # `nox -s releases` must be able to write the table that is missing.
@@ -59,7 +62,9 @@ def regression(session: nox.Session, release: str, control: bool) -> None:
     for python in options.python or (["oldest", "newest"] if release == REPORTED else ["newest"]):
         path = Path(session.cache_dir, "regression", f"{kind}-{release}-{python}").absolute()
         unpatched = ["--unpatched"] if control else []
-        interpreter = script(session, "release_env", release, str(path), "--python", python, *unpatched)
+        interpreter = script(
+            session, "release_env", release, str(path), "--python", python, *unpatched
+        )
         report = path.with_suffix(path.suffix + ".xml")
         report.unlink(missing_ok=True)
         command = [interpreter, "-m", "pytest", "tests/regression", f"--junitxml={report}"]
@@ -82,7 +87,10 @@ def apply_and_test(session: nox.Session, release: str) -> None:
 @nox.session(venv_backend="none", allow_parallel=True)
 @nox.parametrize("release", CONTROLS)
 def control(session: nox.Session, release: str) -> None:
-    """Run the suite on the unpatched release: exactly the tests marked breaks_unpatched must fail."""
+    """Run the suite on the unpatched release.
+
+    Exactly the tests marked breaks_unpatched must fail.
+    """
     regression(session, release, control=True)
 
 

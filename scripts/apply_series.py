@@ -18,10 +18,11 @@ CHANGE_MARK = "# Modified by livekit-agents-procpool"
 
 
 def _git_environment(tree: Path) -> dict[str, str]:
-    """Return an environment in which git sees neither the user's settings nor a repository around `tree`.
+    """Return an environment in which git sees neither the user's settings nor a repository around
+    `tree`.
 
-    Inside a work tree `git apply` silently skips paths that the repository does not hold, so a tree that
-    lies in someone's checkout would come out unpatched, with exit code 0.
+    Inside a work tree `git apply` silently skips paths that the repository does not hold, so a
+    tree that lies in someone's checkout would come out unpatched, with exit code 0.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     return environment | {
@@ -73,8 +74,8 @@ def _failure(patch: Path, stderr: str) -> str:
 def apply_in_place(tree: Path, patches: list[Path]) -> list[str]:
     """Apply `patches` in order to `tree` itself, which is left half patched on failure.
 
-    Returns the changed paths, sorted. Raises `UserError` that names the patch, file and hunk, or says that
-    the tree is already patched. For trees of the user's, call `apply_series`.
+    Returns the changed paths, sorted. Raises `UserError` that names the patch, file and hunk, or
+    says that the tree is already patched. For trees of the user's, call `apply_series`.
     """
     changed = sorted({name for patch in patches for name in patched_files(patch)})
     already = f"{tree} is already patched: start from a pristine release"
@@ -101,9 +102,11 @@ def _content(path: Path) -> bytes | None:
 
 
 def apply_series(series: Series, tree: Path) -> list[str]:
-    """Apply `series` to the directory `tree`: to a copy first, which takes its place when all has worked.
+    """Apply `series` to the directory `tree`: to a copy first, which takes its place when all has
+    worked.
 
-    Returns the changed paths, sorted. Raises `UserError`, and leaves `tree` as it was, if a patch fails.
+    Returns the changed paths, sorted. Raises `UserError`, and leaves `tree` as it was, if a patch
+    fails.
     """
     tree = tree.resolve()
     if not tree.is_dir():

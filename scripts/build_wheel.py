@@ -1,11 +1,12 @@
 """Build the patched wheel of a release: upstream's wheel, the series applied, and its provenance.
 
-The version becomes `1.5.11+procpool.N`. Members that no patch touches keep their bytes, order, mode and
-time stamp. Nothing is compressed: zlib's output differs between its builds, stored bytes do not, so the
-same file comes out on every machine. `SOURCE_DATE_EPOCH` (seconds since 1970, UTC) stamps the members that
-we change or add; without it they carry the stamp of upstream's METADATA.
+The version becomes `1.5.11+procpool.N`. Members that no patch touches keep their bytes, order,
+mode and time stamp. Nothing is compressed: zlib's output differs between its builds, stored bytes
+do not, so the same file comes out on every machine. `SOURCE_DATE_EPOCH` (seconds since 1970, UTC)
+stamps the members that we change or add; without it they carry the stamp of upstream's METADATA.
 
-Neither `wheel` nor `change-wheel-version` is used: both write members in their own order and compress them.
+Neither `wheel` nor `change-wheel-version` is used: both write members in their own order and
+compress them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ _Member = tuple[zipfile.ZipInfo, bytes]
 
 
 def _stamp(fallback: _DateTime) -> _DateTime:
-    """Return `SOURCE_DATE_EPOCH` as a zip time stamp, or `fallback`; raise `UserError` if it is no number."""
+    """Return `SOURCE_DATE_EPOCH` as a zip time stamp, or `fallback`.
+
+    Raise `UserError` if it is no number.
+    """
     value = os.environ.get("SOURCE_DATE_EPOCH")
     if not value:
         return fallback
@@ -44,7 +48,9 @@ def _stamp(fallback: _DateTime) -> _DateTime:
     except (ValueError, OverflowError, OSError):
         raise UserError(f"SOURCE_DATE_EPOCH is not a number of seconds: {value!r}") from None
     if not 1980 <= moment.tm_year <= 2107:
-        raise UserError(f"SOURCE_DATE_EPOCH is outside what a zip file can hold, 1980 to 2107: {value!r}")
+        raise UserError(
+            f"SOURCE_DATE_EPOCH is outside what a zip file can hold, 1980 to 2107: {value!r}"
+        )
     return moment[:6]
 
 
@@ -59,7 +65,9 @@ def _info(name: str, stamp: _DateTime, external_attr: int = _FILE_MODE) -> zipfi
 
 def _substitute(pattern: bytes, replacement: bytes, data: bytes, name: str) -> bytes:
     """Replace the one match of `pattern`; raise `UserError` if there is none."""
-    text, count = re.subn(pattern, lambda match: match[1] + replacement, data, count=1, flags=re.MULTILINE)
+    text, count = re.subn(
+        pattern, lambda match: match[1] + replacement, data, count=1, flags=re.MULTILINE
+    )
     if count != 1:
         raise UserError(f"{name} of the release does not state its version where it should")
     return text
@@ -67,12 +75,16 @@ def _substitute(pattern: bytes, replacement: bytes, data: bytes, name: str) -> b
 
 def _mark(data: bytes, series: Series) -> bytes:
     """Append the notice of change as a last line, so that no line number moves."""
-    notice = f"{CHANGE_MARK}, series {series.name}, revision {series.revision}: see .dist-info/procpool\n"
+    revision = f"series {series.name}, revision {series.revision}"
+    notice = f"{CHANGE_MARK}, {revision}: see .dist-info/procpool\n"
     return data + (b"" if not data or data.endswith(b"\n") else b"\n") + notice.encode()
 
 
 def _record_row(name: str, data: bytes) -> tuple[str, str, str]:
-    """Return a member's row of RECORD: path, sha256 in URL-safe base64 without padding, size in bytes."""
+    """Return a member's row of RECORD.
+
+    Path, sha256 in URL-safe base64 without padding, size in bytes.
+    """
     digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
     return name, f"sha256={digest}", str(len(data))
 
@@ -86,20 +98,23 @@ This wheel is a changed version of livekit-agents {release}.
 It is not upstream's release and LiveKit does not maintain it. livekit-agents-procpool built it from
 upstream's wheel, whose sha256 is
     {upstream_sha256}
-with series {series.name}, revision {series.revision}; the patches, beside this file, were applied in this order:
-{names}
+with series {series.name}, revision {series.revision}; the patches, beside this file, were applied
+in this order: {names}
 
 Files changed, with the sha256 of upstream's file and of the file in this wheel:
 {chr(10).join(rows)}
 
-METADATA and RECORD carry the version with the local label +{series.local_version}, and the files of this
-directory were added. Every other file is upstream's, byte for byte. As upstream's, this work is under the
-Apache License, Version 2.0.
+METADATA and RECORD carry the version with the local label +{series.local_version}, and the files
+of this directory were added. Every other file is upstream's, byte for byte. As upstream's, this
+work is under the Apache License, Version 2.0.
 """.encode()
 
 
 def _patch_members(members: list[_Member], series: Series, stamp: _DateTime) -> list[_Member]:
-    """Return the members with the series applied, in upstream's order; new files follow the old ones."""
+    """Return the members with the series applied, in upstream's order.
+
+    New files follow the old ones.
+    """
     with tempfile.TemporaryDirectory(prefix="livekit-procpool-") as scratch:
         root = Path(scratch).resolve() / "tree"
         for info, data in members:
@@ -127,11 +142,11 @@ def _patch_members(members: list[_Member], series: Series, stamp: _DateTime) -> 
 def build_wheel(wheel: Path, series: Series, out: Path, expected_sha256: str) -> Path:
     """Write the patched wheel of the pristine `wheel` into the directory `out` and return its path.
 
-    The file appears under its name only when it is complete. Raises `UserError` if the wheel's sha256 is not
-    `expected_sha256`, if it is already patched, or if a patch does not apply.
+    The file appears under its name only when it is complete. Raises `UserError` if the wheel's
+    sha256 is not `expected_sha256`, if it is already patched, or if a patch does not apply.
     """
     try:
-        _, upstream, build, tags = parse_wheel_filename(wheel.name)
+        _, upstream, _, _ = parse_wheel_filename(wheel.name)
     except InvalidWheelFilename as error:
         raise UserError(str(error)) from None
     if upstream.local is not None:
@@ -162,7 +177,7 @@ def build_wheel(wheel: Path, series: Series, out: Path, expected_sha256: str) ->
                 data = _mark(data, series)
             was = hashlib.sha256(before[1]).hexdigest() if before else "not in upstream's wheel"
             rows += [f"    {name}", f"        upstream {upstream}: {was}"]
-            rows += [f"        this wheel:{' ' * len(str(upstream))} {hashlib.sha256(data).hexdigest()}"]
+            rows += [f"        in this wheel: {hashlib.sha256(data).hexdigest()}"]
         written.append((_info(name, info.date_time, info.external_attr), data))
     kept = {info.filename for info, _ in written}
     for info, _ in package:
@@ -200,16 +215,23 @@ def build_wheel(wheel: Path, series: Series, out: Path, expected_sha256: str) ->
 
 
 def build_release(release: Release, series: Series, out: Path) -> Path:
-    """Fetch `release` and build its patched wheel in `out`; raise `UserError` as `build_wheel` does."""
+    """Fetch `release` and build its patched wheel in `out`.
+
+    Raise `UserError` as `build_wheel` does.
+    """
     return build_wheel(fetch(release), series, out, release.wheel_sha256)
 
 
 def main() -> int:
     """Build the patched wheels of the named releases and print their sha256 and paths."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("versions", nargs="+", metavar="version", help="a supported release, such as 1.5.11")
+    parser.add_argument(
+        "versions", nargs="+", metavar="version", help="a supported release, such as 1.5.11"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="directory for the wheels")
-    parser.add_argument("--patches", type=Path, default=PATCHES, help="folder that holds releases.toml")
+    parser.add_argument(
+        "--patches", type=Path, default=PATCHES, help="folder that holds releases.toml"
+    )
     options = parser.parse_args()
     # Look every release up before the first is built: a typing error leaves nothing half done.
     for release, series in [get_release(version, options.patches) for version in options.versions]:

@@ -1,7 +1,8 @@
 """Check the control run, test by test: on an unpatched release exactly the marked tests must fail.
 
-Reads the JUnit XML that pytest wrote. A test that carries the property `breaks_unpatched` (the regression
-suite's conftest records it for the marker of that name) must have failed; every other test must not have.
+Reads the JUnit XML that pytest wrote. A test that carries the property `breaks_unpatched` (the
+regression suite's conftest records it for the marker of that name) must have failed; every other
+test must not have.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ class Outcome:
     def deviation(self) -> str | None:
         """Say how the outcome differs from what the contract demands, or None if it does not."""
         if self.not_run:
-            return f"did not run ({self.not_run})" if self.marked or "error" in self.not_run else None
+            return (
+                f"did not run ({self.not_run})" if self.marked or "error" in self.not_run else None
+            )
         if self.marked and not self.failed:
             return "passed, but must fail without the patches"
         if self.failed and not self.marked:
@@ -36,7 +39,10 @@ class Outcome:
 
 
 def read_outcomes(report: Path) -> dict[str, Outcome]:
-    """Return the outcome of every test in a JUnit XML file; raise `UserError` if it cannot be read."""
+    """Return the outcome of every test in a JUnit XML file.
+
+    Raise `UserError` if it cannot be read.
+    """
     try:
         root = ElementTree.parse(report).getroot()
     except (OSError, ElementTree.ParseError) as error:
@@ -49,8 +55,8 @@ def read_outcomes(report: Path) -> dict[str, Outcome]:
         values = [item.get("value") for item in case.iter("property") if item.get("name") == MARKER]
         outcome.marked |= any(value not in ("False", "0", "") for value in values)
         outcome.failed |= case.find("failure") is not None
-        if (error := case.find("error")) is not None:
-            if "teardown" in (error.get("message") or ""):
+        if (broken := case.find("error")) is not None:
+            if "teardown" in (broken.get("message") or ""):
                 outcome.failed = True
             else:
                 outcome.not_run = "error before the test"
@@ -62,7 +68,9 @@ def read_outcomes(report: Path) -> dict[str, Outcome]:
 def main() -> int:
     """Print a line for each deviation and a summary; return 1 if there is any deviation."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("report", type=Path, help="JUnit XML file of the run on the unpatched release")
+    parser.add_argument(
+        "report", type=Path, help="JUnit XML file of the run on the unpatched release"
+    )
     outcomes = read_outcomes(parser.parse_args().report)
     if not any(outcome.marked for outcome in outcomes.values()):
         raise UserError(f"no test carries the property {MARKER}: the control run proves nothing")

@@ -1,7 +1,8 @@
-"""Check that real `quilt push -a --fuzz=0` and `git am` take a series, on every distinct text it patches.
+"""Check that real `quilt push -a --fuzz=0` and `git am` take a series, on every distinct text it
+patches.
 
-Releases whose patched files are the same, byte for byte, are checked once. Both tools must leave the same
-text as `apply_series`.
+Releases whose patched files are the same, byte for byte, are checked once. Both tools must leave
+the same text as `apply_series`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from releases_table import PATCHES, Series, load_releases, load_series
 
 def _run(directory: Path, *command: str, quilt_series: Path | None = None) -> None:
     """Run a tool without the user's settings; raise `UserError` with its output if it fails."""
-    environment = {name: text for name, text in os.environ.items() if not name.startswith(("GIT_", "QUILT_"))}
+    environment = {
+        name: text for name, text in os.environ.items() if not name.startswith(("GIT_", "QUILT_"))
+    }
     environment |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"}
     for role in ("AUTHOR", "COMMITTER"):
         environment |= {f"GIT_{role}_NAME": "check", f"GIT_{role}_EMAIL": "check@example.invalid"}
@@ -31,7 +34,9 @@ def _run(directory: Path, *command: str, quilt_series: Path | None = None) -> No
         environment |= {"QUILT_PATCHES": str(quilt_series)}
     result = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True)
     if result.returncode != 0:
-        raise UserError(f"{' '.join(command[:2])} failed: {one_line(result.stdout + result.stderr)[-500:]}")
+        raise UserError(
+            f"{' '.join(command[:2])} failed: {one_line(result.stdout + result.stderr)[-500:]}"
+        )
 
 
 def _contents(tree: Path, names: list[str]) -> list[bytes | None]:
@@ -40,7 +45,10 @@ def _contents(tree: Path, names: list[str]) -> list[bytes | None]:
 
 
 def check_tree(tree: Path, series: Series) -> None:
-    """Check one unpacked release, which is not changed; raise `UserError` for the first tool that fails."""
+    """Check one unpacked release, which is not changed.
+
+    Raise `UserError` for the first tool that fails.
+    """
     patches = series.patches()
     names = sorted({name for patch in patches for name in patched_files(patch)})
     with tempfile.TemporaryDirectory() as scratch:
@@ -48,7 +56,9 @@ def check_tree(tree: Path, series: Series) -> None:
         for copy in trees:
             shutil.copytree(tree, copy)
         apply_in_place(trees[0], patches)
-        _run(trees[1], "quilt", "--quiltrc", "-", "push", "-a", "--fuzz=0", quilt_series=series.path)
+        _run(
+            trees[1], "quilt", "--quiltrc", "-", "push", "-a", "--fuzz=0", quilt_series=series.path
+        )
         _run(trees[2], "git", "init", "--quiet")
         _run(trees[2], "git", "add", "--all")
         _run(trees[2], "git", "commit", "--quiet", "--message", "pristine")
@@ -60,7 +70,10 @@ def check_tree(tree: Path, series: Series) -> None:
 
 
 def main() -> int:
-    """Check every series, or the named ones, on every release; print a line for each distinct text."""
+    """Check every series, or the named ones, on every release.
+
+    Print a line for each distinct text.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("series", nargs="*", help="names of series; default: all")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Errors that the user can mend, and the one place where they become a line of text and an exit code."""
+"""Errors that the user can mend, and the one place where they become a line and an exit code."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ def one_line(text: str) -> str:
 
 
 def run_main(main: Callable[[], int | None]) -> None:
-    """Run `main` and exit with its code; on a `UserError` print one line to stderr and exit with 1."""
+    """Run `main` and exit with its code.
+
+    On a `UserError` print one line to stderr and exit with 1.
+    """
     try:
         code = main()
     except UserError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
-        # A full disk, a read-only directory, a missing permission: no traceback helps the user here.
+        # A full disk, a read-only directory, a missing permission: no traceback helps the user
+        # here.
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

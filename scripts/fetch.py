@@ -1,7 +1,7 @@
 """Fetch a pristine release into the shared download cache and verify its sha256.
 
-pip does the talking, so the user's own index, proxy and certificate settings hold. A file that is in the
-cache is verified again and not fetched again. The cache is `$LIVEKIT_PROCPOOL_CACHE`, else
+pip does the talking, so the user's own index, proxy and certificate settings hold. A file that is
+in the cache is verified again and not fetched again. The cache is `$LIVEKIT_PROCPOOL_CACHE`, else
 `$XDG_CACHE_HOME/livekit-procpool`, else `~/.cache/livekit-procpool`.
 """
 
@@ -21,7 +21,8 @@ from releases_table import PATCHES, PROJECT, Release, get_release
 
 Kind = Literal["wheel", "sdist"]
 
-# pip waits between its retries; five of them, its default, keep an offline user waiting for a minute.
+# pip waits between its retries; five of them, its default, keep an offline user waiting for a
+# minute.
 _RETRIES = "2"
 
 
@@ -49,7 +50,10 @@ def verify(path: Path, expected: str) -> None:
 
 
 def _download(release: Release, kind: Kind, expected: str, target: Path) -> Path:
-    """Have pip download one file into the empty directory `target`; raise `UserError` if it cannot."""
+    """Have pip download one file into the empty directory `target`.
+
+    Raise `UserError` if it cannot.
+    """
     requirements = target.parent / "requirements.txt"
     requirements.write_text(f"{PROJECT}=={release.version} --hash=sha256:{expected}\n", "utf-8")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
@@ -62,12 +66,20 @@ def _download(release: Release, kind: Kind, expected: str, target: Path) -> Path
         return files[0]
     name = f"the {kind} of {PROJECT} {release.version}"
     if "DO NOT MATCH THE HASHES" in result.stderr:
-        raise UserError(f"sha256 mismatch: the index's file is not {name} that releases.toml pins ({expected})")
+        raise UserError(
+            f"sha256 mismatch: the index's file is not {name} that releases.toml pins ({expected})"
+        )
     if "No module named pip" in result.stderr:
         raise UserError("pip is not installed for this Python: run the scripts through nox")
     lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR:")]
-    reason = lines[-1].removeprefix("ERROR:").strip() if lines else f"pip exited with {result.returncode}"
-    raise UserError(f"could not download {name}: check the network, proxy and index settings ({reason})")
+    reason = (
+        lines[-1].removeprefix("ERROR:").strip()
+        if lines
+        else f"pip exited with {result.returncode}"
+    )
+    raise UserError(
+        f"could not download {name}: check the network, proxy and index settings ({reason})"
+    )
 
 
 def fetch(release: Release, kind: Kind = "wheel", cache: Path | None = None) -> Path:
@@ -98,8 +110,12 @@ def main() -> int:
     """Fetch one release and print the path of the verified file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("version", help="a supported release, such as 1.5.11")
-    parser.add_argument("--kind", choices=("wheel", "sdist"), default="wheel", help="default: %(default)s")
-    parser.add_argument("--patches", type=Path, default=PATCHES, help="folder that holds releases.toml")
+    parser.add_argument(
+        "--kind", choices=("wheel", "sdist"), default="wheel", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--patches", type=Path, default=PATCHES, help="folder that holds releases.toml"
+    )
     options = parser.parse_args()
     release, _ = get_release(options.version, options.patches)
     print(fetch(release, options.kind))

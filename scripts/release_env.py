@@ -1,7 +1,7 @@
 """Make a virtual environment with one release, its dependencies as of its day, and the test tools.
 
-The release is the patched wheel, or with `--unpatched` the pristine one. uv resolves and installs, so the
-user's own index settings hold; it uses an installed Python and downloads none.
+The release is the patched wheel, or with `--unpatched` the pristine one. uv resolves and installs,
+so the user's own index settings hold; it uses an installed Python and downloads none.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def installed_pythons() -> dict[Version, str]:
     found: dict[Version, str] = {}
     for entry in json.loads(result.stdout):
         version = Version(entry["version"])
-        usual = entry["implementation"] == "cpython" and entry.get("variant", "default") == "default"
+        usual = (
+            entry["implementation"] == "cpython" and entry.get("variant", "default") == "default"
+        )
         if usual and not version.is_prerelease:
             found.setdefault(version, entry["path"])
     return dict(sorted(found.items(), reverse=True))
@@ -40,13 +42,16 @@ def installed_pythons() -> dict[Version, str]:
 def choose_python(requires: str, wanted: str, installed: dict[Version, str]) -> str:
     """Return the path of the interpreter to use.
 
-    `requires` is the release's Requires-Python; `wanted` is "newest" or "oldest" (of those the release
-    supports), or a version such as "3.10". Raises `UserError` that names the nearest one installed.
+    `requires` is the release's Requires-Python; `wanted` is "newest" or "oldest" (of those the
+    release supports), or a version such as "3.10". Raises `UserError` that names the nearest one
+    installed.
     """
     fitting = [version for version in sorted(installed) if version in SpecifierSet(requires)]
     if not fitting:
         have = ", ".join(str(version) for version in sorted(installed)) or "none"
-        raise UserError(f"the release needs Python {requires}; installed: {have}: install one that fits")
+        raise UserError(
+            f"the release needs Python {requires}; installed: {have}: install one that fits"
+        )
     if wanted in ("newest", "oldest"):
         return installed[fitting[-1 if wanted == "newest" else 0]]
     try:
@@ -61,7 +66,11 @@ def choose_python(requires: str, wanted: str, installed: dict[Version, str]) -> 
     supported = Version(wanted) in SpecifierSet(requires) or any(
         Version(f"{wanted}.{micro}") in SpecifierSet(requires) for micro in range(100)
     )
-    reason = "is not installed" if supported else f"is not supported by the release (it needs {requires})"
+    reason = (
+        "is not installed"
+        if supported
+        else f"is not supported by the release (it needs {requires})"
+    )
     raise UserError(f"Python {wanted} {reason}; the nearest installed one that works is {nearest}")
 
 
@@ -70,17 +79,28 @@ def _uv(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"UV_PYTHON_DOWNLOADS": "never"}
     # Nox, or the user, may sit in an environment of their own: it is not the one meant here.
     environment.pop("VIRTUAL_ENV", None)
-    result = subprocess.run([find_uv_bin(), *arguments], capture_output=True, text=True, env=environment)
+    result = subprocess.run(
+        [find_uv_bin(), *arguments], capture_output=True, text=True, env=environment
+    )
     if result.returncode != 0:
-        lines = [line for line in result.stderr.splitlines() if not line.startswith(("warning:", "Using"))]
+        lines = [
+            line
+            for line in result.stderr.splitlines()
+            if not line.startswith(("warning:", "Using"))
+        ]
         raise UserError(f"uv {' '.join(arguments[:2])} failed: {one_line(' '.join(lines))[:600]}")
     return result
 
 
 def _version_in(python: Path) -> str:
-    """Return `livekit.agents.__version__` as the interpreter `python` imports it; raise `UserError`."""
+    """Return `livekit.agents.__version__` as the interpreter `python` imports it.
+
+    Raise `UserError`.
+    """
     code = "import livekit.agents; print(livekit.agents.__version__)"
-    result = subprocess.run([str(python), "-c", code], capture_output=True, text=True, cwd=python.parent)
+    result = subprocess.run(
+        [str(python), "-c", code], capture_output=True, text=True, cwd=python.parent
+    )
     if result.returncode != 0:
         raise UserError(f"the installed release cannot be imported: {result.stderr.strip()[-300:]}")
     return result.stdout.strip()
@@ -89,8 +109,9 @@ def _version_in(python: Path) -> str:
 def make_environment(release: Release, wheel: Path, python: str, path: Path) -> Path:
     """Make, or reuse, the environment in the directory `path` and return its interpreter.
 
-    `wheel` is installed with the dependencies of the release's day, then the pinned test tools, whose date
-    does not matter. An environment made from the same inputs is reused. Raises `UserError`.
+    `wheel` is installed with the dependencies of the release's day, then the pinned test tools,
+    whose date does not matter. An environment made from the same inputs is reused. Raises
+    `UserError`.
     """
     project = ROOT / "pyproject.toml"
     inputs = {
@@ -119,15 +140,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("version", help="a supported release, such as 1.5.11")
     parser.add_argument("path", type=Path, help="directory of the environment")
-    parser.add_argument("--python", default="newest", help="3.10, newest or oldest; default: %(default)s")
+    parser.add_argument(
+        "--python", default="newest", help="3.10, newest or oldest; default: %(default)s"
+    )
     parser.add_argument("--unpatched", action="store_true", help="install the pristine release")
-    parser.add_argument("--patches", type=Path, default=PATCHES, help="folder that holds releases.toml")
+    parser.add_argument(
+        "--patches", type=Path, default=PATCHES, help="folder that holds releases.toml"
+    )
     options = parser.parse_args()
     release, series = get_release(options.version, options.patches)
     python = choose_python(release.requires_python, options.python, installed_pythons())
     wheels = options.path.parent / f"{options.path.name}-wheel"
     wheel = fetch(release) if options.unpatched else build_release(release, series, wheels)
-    print(f"{wheel.name}: Python {python}, dependencies as of {release.dependencies_as_of}", file=sys.stderr)
+    print(
+        f"{wheel.name}: Python {python}, dependencies as of {release.dependencies_as_of}",
+        file=sys.stderr,
+    )
     print(make_environment(release, wheel, python, options.path))
     return 0
 

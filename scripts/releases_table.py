@@ -7,6 +7,7 @@ releases that are supported, one a line.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import re
 import tomllib
@@ -21,8 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PATCHES = ROOT / "patches"
 PROJECT = "livekit-agents"
 
-# Some dependencies reach the index minutes or hours after the release itself: resolve as of the end of the
-# day after the release's own day.
+# Some dependencies reach the index minutes or hours after the release itself: resolve as of the
+# end of the day after the release's own day.
 _DAYS_AFTER_UPLOAD = 2
 
 
@@ -30,7 +31,8 @@ _DAYS_AFTER_UPLOAD = 2
 class Release:
     """One final release of livekit-agents.
 
-    `uploaded` is the wheel's upload time, RFC 3339 with a time zone; the hashes are 64 lower-case hex digits.
+    `uploaded` is the wheel's upload time, RFC 3339 with a time zone; the hashes are 64 lower-case
+    hex digits.
     """
 
     version: str
@@ -43,14 +45,17 @@ class Release:
 
     @property
     def dependencies_as_of(self) -> str:
-        """The time, RFC 3339 in UTC, after which uploads are ignored when dependencies are resolved."""
+        """Uploads after this time, RFC 3339 in UTC, are ignored when dependencies are resolved."""
         day = datetime.datetime.fromisoformat(self.uploaded).astimezone(datetime.UTC).date()
         return f"{day + datetime.timedelta(days=_DAYS_AFTER_UPLOAD)}T00:00:00Z"
 
 
 @dataclass(frozen=True)
 class Series:
-    """A folder of patches: its name, the releases from `first` to `last` that it fits, and its revision."""
+    """A folder of patches.
+
+    Its name, the releases from `first` to `last` that it fits, and its revision.
+    """
 
     name: str
     path: Path
@@ -60,11 +65,14 @@ class Series:
 
     @property
     def local_version(self) -> str:
-        """The PEP 440 local version label of wheels that carry this series, without the plus sign."""
+        """The PEP 440 local version of wheels that carry this series, without the plus sign."""
         return f"procpool.{self.revision}"
 
     def patches(self) -> list[Path]:
-        """Return the patches in the order of the `series` file; raise `UserError` if one is missing."""
+        """Return the patches in the order of the `series` file.
+
+        Raise `UserError` if one is missing.
+        """
         listing = self.path / "series"
         if not listing.is_file():
             raise UserError(f"series {self.name} has no file named 'series' in {self.path}")
@@ -74,21 +82,28 @@ class Series:
             raise UserError(f"series {self.name} names no patches: {listing} is empty")
         for patch in found:
             if not patch.is_file():
-                raise UserError(f"series {self.name} names {patch.name}, which is not in {self.path}")
+                raise UserError(
+                    f"series {self.name} names {patch.name}, which is not in {self.path}"
+                )
         return found
 
 
 def load_series(path: Path) -> Series:
-    """Read the folder `path` of a series; raise `UserError` if its `series.toml` is missing or wrong."""
+    """Read the folder `path` of a series: its `series.toml` and its `revision`.
+
+    Raise `UserError` if wrong.
+    """
     try:
         data = tomllib.loads((path / "series.toml").read_text("utf-8"))
-        series = Series(path.name, path, data["first"], data["last"], data["revision"])
+        revision = int((path / "revision").read_text("utf-8"))
+        series = Series(path.name, path, data["first"], data["last"], revision)
         if Version(series.first) > Version(series.last):
             raise ValueError("first is after last")
-        if type(series.revision) is not int or series.revision < 1:
-            raise ValueError("revision must be a whole number from 1")
-    except FileNotFoundError:
-        raise UserError(f"{path} is not a series: it has no series.toml") from None
+        if series.revision < 1:
+            raise ValueError("the file revision must hold a whole number from 1")
+    except FileNotFoundError as error:
+        missing = Path(error.filename).name
+        raise UserError(f"{path} is not a series: it has no file {missing}") from None
     except KeyError as error:
         raise UserError(f"{path / 'series.toml'}: {error} is missing") from None
     except (tomllib.TOMLDecodeError, InvalidVersion, TypeError, ValueError) as error:
@@ -97,7 +112,10 @@ def load_series(path: Path) -> Series:
 
 
 def _read_release(row: dict[str, object]) -> Release:
-    """Turn one `[[releases]]` table into a `Release`; raise `ValueError` for what is missing or wrong."""
+    """Turn one `[[releases]]` table into a `Release`.
+
+    Raise `ValueError` for what is missing or wrong.
+    """
     fields = Release.__dataclass_fields__
     if row.keys() != fields.keys():
         odd = ", ".join(sorted(row.keys() ^ fields.keys()))
@@ -119,7 +137,8 @@ def _read_release(row: dict[str, object]) -> Release:
 def load_releases(patches: Path = PATCHES) -> dict[str, Release]:
     """Read and check `releases.toml` in the folder `patches`.
 
-    Returns the releases by version, oldest first. Raises `UserError` if the table is missing or wrong.
+    Returns the releases by version, oldest first. Raises `UserError` if the table is missing or
+    wrong.
     """
     table = patches / "releases.toml"
     try:
@@ -141,21 +160,22 @@ def load_releases(patches: Path = PATCHES) -> dict[str, Release]:
 
 
 def get_release(version: str, patches: Path = PATCHES) -> tuple[Release, Series]:
-    """Return a supported release and its series; raise `UserError` that names the supported ones."""
+    """Return a supported release and its series.
+
+    Raise `UserError` that names the supported ones.
+    """
     releases = load_releases(patches)
-    try:
+    with contextlib.suppress(InvalidVersion):  # it falls through to "is not supported"
         version = str(Version(version))
-    except InvalidVersion:
-        pass  # falls through to "is not supported"
     if version not in releases:
         lines: dict[str, list[str]] = {}
         for release in releases.values():
             lines.setdefault(release.series, []).append(release.version)
         known = "; ".join(f"{name}: {', '.join(found)}" for name, found in lines.items()) or "none"
         raise UserError(
-            f"livekit-agents {version} is not supported; supported releases are {known}. To add one, widen"
-            " first/last in the series.toml of a series that fits it (or add a series), then run"
-            " 'nox -s releases'"
+            f"livekit-agents {version} is not supported; supported releases are {known}. To"
+            " add one, widen first/last in the series.toml of a series that fits it (or add a"
+            " series), then run 'nox -s releases'"
         )
     return releases[version], load_series(patches / releases[version].series)
 
@@ -163,10 +183,13 @@ def get_release(version: str, patches: Path = PATCHES) -> tuple[Release, Series]
 def main() -> int:
     """Print every supported release, oldest first, with its upload time, Pythons and series."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--patches", type=Path, default=PATCHES, help="folder that holds releases.toml")
+    parser.add_argument(
+        "--patches", type=Path, default=PATCHES, help="folder that holds releases.toml"
+    )
     for release in load_releases(parser.parse_args().patches).values():
         yanked = "  yanked" if release.yanked else ""
-        print(f"{release.version:8} {release.uploaded}  {release.requires_python}  {release.series}{yanked}")
+        row = f"{release.version:8} {release.uploaded}  {release.requires_python}"
+        print(f"{row}  {release.series}{yanked}")
     return 0
 
 

@@ -1,8 +1,8 @@
 """Write `patches/releases.toml` from the metadata of the package index.
 
-Takes every final release between `first` and `last` of each `patches/*/series.toml`. The index is the one
-in pip's settings (`PIP_INDEX_URL`, `pip.conf`), then `UV_DEFAULT_INDEX`, otherwise the public one; proxies,
-certificates and netrc are taken from the environment.
+Takes every final release between `first` and `last` of each `patches/*/series.toml`. The index is
+the one in pip's settings (`PIP_INDEX_URL`, `pip.conf`), then `UV_DEFAULT_INDEX`, otherwise the
+public one; proxies, certificates and netrc are taken from the environment.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ from pypi_simple import PYPI_SIMPLE_ENDPOINT, DistributionPackage, PyPISimple
 from releases_table import PATCHES, PROJECT, Release, Series, load_series
 
 _HEADER = """\
-Every pinned release. Written by scripts/update_releases.py from the index's metadata, never by hand;
-run `nox -s releases` to write it anew. `uploaded` is the upload time of the wheel, in UTC."""
+Every pinned release. Written by scripts/update_releases.py from the index's metadata, never by
+hand; run `nox -s releases` to write it anew. `uploaded` is the upload time of the wheel, in UTC."""
 
 
 def index_url() -> str:
-    """Return the simple-API URL of the user's package index; it may hold credentials, so don't print it."""
+    """Return the simple-API URL of the user's package index.
+
+    It may hold credentials, so don't print it.
+    """
     for setting in ("global.index-url", "install.index-url", "download.index-url"):
         found = subprocess.run(
             [sys.executable, "-m", "pip", "config", "get", setting], capture_output=True, text=True
@@ -40,20 +43,26 @@ def index_url() -> str:
 
 
 def read_index(project: str, url: str) -> list[DistributionPackage]:
-    """Return what the index at `url` lists for `project`; raise `UserError` if it cannot be reached."""
+    """Return what the index at `url` lists for `project`.
+
+    Raise `UserError` if it cannot be reached.
+    """
     try:
         with PyPISimple(endpoint=url) as client:
             return client.get_project_page(project).packages
     except (requests.RequestException, ValueError) as error:
         kind = type(error).__name__  # its text may quote the URL, credentials included
         raise UserError(
-            f"the package index gave no list of {project} releases ({kind}): check the network, proxy and"
-            " index settings"
+            f"the package index gave no list of {project} releases ({kind}): check the network,"
+            " proxy and index settings"
         ) from None
 
 
 def select(packages: Iterable[DistributionPackage], series: Iterable[Series]) -> list[Release]:
-    """Return the final releases that a series fits, oldest first; raise `UserError` for missing metadata."""
+    """Return the final releases that a series fits, oldest first.
+
+    Raise `UserError` for missing metadata.
+    """
     lines = list(series)
     files: dict[Version, dict[str, DistributionPackage]] = {}
     for package in packages:
@@ -77,8 +86,8 @@ def select(packages: Iterable[DistributionPackage], series: Iterable[Series]) ->
         hashes = [package.digests.get("sha256") for package in (wheel, sdist)]
         if wheel.upload_time is None or not hashes[0] or not hashes[1]:
             raise UserError(
-                f"the index gives no upload time or sha256 for {version}: use an index that serves the JSON"
-                " simple API with upload times"
+                f"the index gives no upload time or sha256 for {version}: use an index that serves"
+                " the JSON simple API with upload times"
             )
         releases.append(
             Release(
@@ -114,8 +123,12 @@ def render(releases: Iterable[Release]) -> str:
 def main() -> int:
     """Write the table; it is replaced as a whole, or left alone when anything fails."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--patches", type=Path, default=PATCHES, help="folder that holds the series")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if the table would change")
+    parser.add_argument(
+        "--patches", type=Path, default=PATCHES, help="folder that holds the series"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail if the table would change"
+    )
     options = parser.parse_args()
     series = [load_series(path.parent) for path in sorted(options.patches.glob("*/series.toml"))]
     releases = select(read_index(PROJECT, index_url()), series)

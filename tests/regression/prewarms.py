@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -26,12 +27,12 @@ class Plan:
     hang: float = 3600.0
 
     @property
-    def attempts(self) -> str:
-        return os.path.join(self.folder, "attempts")
+    def attempts(self) -> Path:
+        return Path(self.folder, "attempts")
 
     @property
-    def jobs(self) -> str:
-        return os.path.join(self.folder, "jobs")
+    def jobs(self) -> Path:
+        return Path(self.folder, "jobs")
 
     def attempt(self) -> int:
         """Count one more prewarm, across processes and threads."""
@@ -44,8 +45,7 @@ class Plan:
 
     def jobs_run(self) -> list[str]:
         try:
-            with open(self.jobs, encoding="utf-8") as f:
-                return f.read().split()
+            return self.jobs.read_text(encoding="utf-8").split()
         except FileNotFoundError:
             return []
 
@@ -73,7 +73,7 @@ def prewarm(proc: Any) -> None:
 
 async def entrypoint(ctx: Any) -> None:
     plan: Plan = ctx.proc.user_arguments
-    with open(plan.jobs, "a", encoding="utf-8") as f:
+    with plan.jobs.open("a", encoding="utf-8") as f:
         f.write(f"{ctx.job.id}\n")
     await asyncio.sleep(0)
     ctx.shutdown("done")

@@ -1,0 +1,318 @@
+"""A process pool of the release under test, with scripted executors in place of processes."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import inspect
+import logging
+import multiprocessing
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from unittest import mock
+
+from livekit.agents.ipc import job_proc_executor, job_thread_executor, proc_pool
+from livekit.agents.job import JobAcceptArguments, JobExecutorType, RunningJobInfo
+from livekit.protocol import agent
+
+from virtual_time import VirtualTimeLoop, run
+
+R = TypeVar("R")
+
+T = 10.0  # initialize_timeout
+W = T + 5.0  # the wait timeout
+EPS = 1e-6
+LOGGER = logging.getLogger("livekit.agents")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What becomes of one spawn."""
+
+    kind: str = "ready"  # ready, raise, timeout, exit, fork (start() raises), hang (in start())
+    delay: float = 0.0
+    close: float = 0.0  # how long aclose() takes
+
+
+Schedule = Callable[[int, float], Outcome]
+
+
+def always(kind: str, delay: float = 0.0, close: float = 0.0) -> Schedule:
+    return lambda index, now: Outcome(kind, delay, close)
+
+
+class FakeExecutor:
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.index = len(world.executors)
+        self.created_at = world.now
+        self.outcome = world.schedule(self.index, world.now)
+        self.failed_at: float | None = None
+        self.ready_at: float | None = None
+        self.alive = False  # there is a child
+        self.user_arguments: Any = None
+        self.running_job: RunningJobInfo | None = None
+        self._started = False
+        self._closed = asyncio.Event()
+        world.on_spawn(self)
+
+    @property
+    def id(self) -> str:
+        return f"fake-{self.index}"
+
+    @property
+    def started(self) -> bool:
+        return self._started
+
+    @property
+    def status(self) -> Any:
+        raise RuntimeError("job status not available")
+
+    def logging_extra(self) -> dict[str, Any]:
+        return {"executor": self.id}
+
+    def _fail(self) -> None:
+        self._world.initializing.discard(self)
+        self._world.in_flight.discard(self)
+        self.failed_at = self._world.now
+
+    async def start(self) -> None:
+        world = self._world
+        world.initializing.add(self)
+        world.most_initializing = max(world.most_initializing, len(world.initializing))
+        try:
+            if self.outcome.kind == "fork":
+                await asyncio.sleep(self.outcome.delay)
+                raise OSError(errno.EAGAIN, "no process for you")
+            if self.outcome.kind == "hang":
+                await asyncio.sleep(1e9)
+            await asyncio.sleep(0)
+            self._started = self.alive = True
+        except BaseException:
+            self._fail()
+            raise
+
+    async def initialize(self) -> None:
+        kind = self.outcome.kind
+        try:
+            await asyncio.sleep(T if kind == "timeout" else self.outcome.delay)
+            if kind == "timeout":
+                raise asyncio.TimeoutError("process initialization timed out")
+            if kind == "exit":
+                raise ConnectionResetError("the process died")
+            if kind != "ready":
+                raise RuntimeError("process initialization failed")
+        except BaseException:
+            self._fail()
+            raise
+        self._world.initializing.discard(self)
+        self._world.in_flight.discard(self)
+        self.ready_at = self._world.now
+
+    async def launch_job(self, info: RunningJobInfo) -> None:
+        await asyncio.sleep(0)
+        if not self.alive:
+            raise RuntimeError("the process is closed")
+        self.running_job = info
+        self._world.launched[info.job.id] = self._world.now
+        asyncio.get_running_loop().call_later(self._world.job_time, self._exit)
+
+    def _exit(self) -> None:
+        self.alive = False
+        self._closed.set()
+
+    async def join(self) -> None:
+        if not self._started:
+            raise RuntimeError("process not started")
+        await self._closed.wait()
+
+    async def aclose(self) -> None:
+        if not self._started or self._closed.is_set():
+            self._world.in_flight.discard(self)
+            return
+        await asyncio.sleep(self.outcome.close)
+        self._exit()
+
+
+@dataclass
+class Job:
+    id: str
+    called_at: float
+    task: asyncio.Task[None]
+    ended_at: float | None = None
+
+    @property
+    def took(self) -> float:
+        assert self.ended_at is not None, f"{self.id} still waits"
+        return self.ended_at - self.called_at
+
+    @property
+    def ran(self) -> bool:
+        return self.task.done() and not self.task.cancelled() and not self.task.exception()
+
+    @property
+    def gave_up(self) -> bool:
+        if not self.task.done() or self.task.cancelled():
+            return False
+        error = self.task.exception()
+        return isinstance(error, RuntimeError) and str(error).startswith(
+            "no process became available after"
+        )
+
+
+class World(logging.Handler):
+    """The pool, its fake executors, and everything that was seen to happen."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        idle: int,
+        concurrency: int,
+        job_time: float,
+        executor_type: JobExecutorType,
+    ) -> None:
+        super().__init__(logging.ERROR)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        self.loop = loop
+        self.schedule = schedule
+        self.idle = idle
+        self.concurrency = concurrency
+        self.job_time = job_time
+        self.executors: list[FakeExecutor] = []
+        self.in_flight: set[FakeExecutor] = set()
+        self.initializing: set[FakeExecutor] = set()
+        self.most_initializing = 0
+        self.too_many_in_flight: list[str] = []
+        self.jobs: list[Job] = []
+        self.launched: dict[str, float] = {}  # in the order of launching
+        self.records: Counter[str] = Counter()
+        self.created: Counter[Any] = Counter()
+        self.closed: Counter[Any] = Counter()
+
+        kwargs: dict[str, Any] = {
+            "initialize_process_fnc": lambda proc: None,
+            "job_entrypoint_fnc": None,
+            "session_end_fnc": None,
+            "num_idle_processes": idle,
+            "initialize_timeout": T,
+            "close_timeout": 10.0,
+            "session_end_timeout": 10.0,
+            "inference_executor": None,
+            "job_executor_type": executor_type,
+            "mp_ctx": multiprocessing.get_context("spawn"),
+            "memory_warn_mb": 0.0,
+            "memory_limit_mb": 0.0,
+            "http_proxy": None,
+            "loop": loop,
+        }
+        known = inspect.signature(proc_pool.ProcPool.__init__).parameters
+        self.pool: Any = proc_pool.ProcPool(**{k: v for k, v in kwargs.items() if k in known})
+        self.pool.on("process_created", lambda proc: self.created.update([proc]))
+        self.pool.on("process_closed", lambda proc: self.closed.update([proc]))
+
+    @property
+    def now(self) -> float:
+        return self.loop.time()
+
+    @property
+    def waiting(self) -> int:
+        return int(self.pool._jobs_waiting_for_process)
+
+    def on_spawn(self, executor: FakeExecutor) -> None:
+        self.executors.append(executor)
+        self.in_flight.add(executor)
+        if len(self.in_flight) > max(self.idle, self.waiting):
+            self.too_many_in_flight.append(f"{len(self.in_flight)} at {self.now:.3f}")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage().startswith("failed to launch job on process after"):
+            self.records[getattr(record, "job_id", "")] += 1
+
+    def launch(self) -> Job:
+        id = f"job-{len(self.jobs)}"
+        info = RunningJobInfo(
+            accept_arguments=JobAcceptArguments(name="", identity="", metadata=""),
+            job=agent.Job(id=id),
+            url="",
+            token="",
+            worker_id="",
+            fake_job=True,
+        )
+        job = Job(id, self.now, asyncio.ensure_future(self.pool.launch_job(info)))
+
+        def ended(task: asyncio.Task[None]) -> None:
+            job.ended_at = self.now
+
+        job.task.add_done_callback(ended)
+        self.jobs.append(job)
+        return job
+
+    async def until(self, time: float) -> None:
+        await asyncio.sleep(max(0.0, time - self.now))
+
+    async def ended(self, horizon: float = 20 * W) -> None:
+        """Wait for every job, but not for ever."""
+        if self.jobs:
+            await asyncio.wait([job.task for job in self.jobs], timeout=horizon)
+
+    async def aclose(self, within: float = 60.0) -> None:
+        """Close the pool; it must leave nothing behind."""
+        await asyncio.wait_for(self.pool.aclose(), within)
+        await self.ended(1.0)
+        self.check_nothing_left()
+
+    def check_nothing_left(self) -> None:
+        assert not self.pool.processes
+        assert [e.id for e in self.executors if e.alive] == []
+        assert self.created == self.closed
+        assert all(count == 1 for count in self.created.values())
+        assert self.waiting == 0
+        assert asyncio.all_tasks(self.loop) == {asyncio.current_task()}
+
+    def check_no_process_lost(self) -> None:
+        warm = list(self.pool._warmed_proc_queue._queue)
+        lost = [e.id for e in self.executors if e.alive and not e.running_job and e.ready_at]
+        lost = [id for id in lost if id not in {proc.id for proc in warm}]
+        assert not lost
+        assert len(warm) == len({proc.id for proc in warm})
+        assert all(proc.alive for proc in warm)
+        assert self.waiting == 0
+
+
+def play(
+    scenario: Callable[[World], Coroutine[Any, Any, R]],
+    schedule: Schedule,
+    *,
+    idle: int = 0,
+    concurrency: int = 1,
+    job_time: float = 1.0,
+    executor_type: JobExecutorType = JobExecutorType.PROCESS,
+) -> R:
+    """Run one scenario in a world of its own."""
+
+    async def main() -> R:
+        world = World(schedule, idle, concurrency, job_time, executor_type)
+
+        def create(**kwargs: Any) -> FakeExecutor:
+            return FakeExecutor(world)
+
+        LOGGER.addHandler(world)
+        try:
+            with (
+                mock.patch.object(job_proc_executor, "ProcJobExecutor", create),
+                mock.patch.object(job_thread_executor, "ThreadJobExecutor", create),
+            ):
+                return await scenario(world)
+        finally:
+            LOGGER.removeHandler(world)
+
+    propagate = LOGGER.propagate
+    LOGGER.propagate = False
+    try:
+        with mock.patch.object(proc_pool, "MAX_CONCURRENT_INITIALIZATIONS", concurrency):
+            return run(main())
+    finally:
+        LOGGER.propagate = propagate

@@ -1,0 +1,365 @@
+"""Promises 3, 4, 6, 7, 8, 10 and 11: what the pool does while it keeps its word."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from livekit.agents.job import JobExecutorType
+
+from fakes import EPS, Outcome, Schedule, World, always, play
+
+TYPES = [JobExecutorType.PROCESS, JobExecutorType.THREAD]
+by_type = pytest.mark.parametrize("executor_type", TYPES, ids=lambda t: t.name.lower())
+breaks = pytest.mark.breaks_unpatched
+
+
+def script(*outcomes: Outcome) -> Schedule:
+    """The last one is for every further spawn."""
+    return lambda index, now: outcomes[min(index, len(outcomes) - 1)]
+
+
+# --- 3: it respawns
+
+
+@breaks
+@by_type
+def test_a_failed_spawn_is_replaced_before_it_is_cleaned_up(executor_type: JobExecutorType) -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        job = world.launch()
+        await world.ended()
+        assert job.ran and job.took < 5
+        await world.aclose()
+
+    slow = Outcome("raise", 0.1, close=30.0)
+    play(scenario, script(slow, Outcome("ready", 1.0)), executor_type=executor_type)
+
+
+@pytest.mark.parametrize("jobs", [1, 3, 12])
+@pytest.mark.parametrize("concurrency", [1, 2, 4])
+@pytest.mark.parametrize("idle", [0, 2, 4])
+def test_spawns_in_flight_are_bounded(idle: int, concurrency: int, jobs: int) -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        for _ in range(jobs):
+            world.launch()
+            await world.until(world.now + 0.05)
+        await world.until(world.now + 60)
+        assert not world.too_many_in_flight
+        assert world.most_initializing <= concurrency
+
+    outcomes = [Outcome("raise", 0.3), Outcome("ready", 2.0), Outcome("exit", 0.7, close=2.0)]
+    play(scenario, lambda i, now: outcomes[i % 3], idle=idle, concurrency=concurrency)
+
+
+# --- 4: it paces itself
+
+
+@breaks
+@by_type
+@pytest.mark.parametrize("waiting", [1, 8])
+@pytest.mark.parametrize("idle", [1, 2, 4])
+def test_a_pool_that_can_start_nothing_spawns_little(
+    idle: int, waiting: int, executor_type: JobExecutorType
+) -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        await world.until(40.0)
+        for _ in range(waiting):
+            world.launch()
+        await world.until(85.0)
+        assert len(world.executors) <= 90
+
+    play(
+        scenario,
+        always("raise", 0.01),
+        idle=idle,
+        concurrency=4,
+        executor_type=executor_type,
+    )
+
+
+@breaks
+@pytest.mark.parametrize("waiting", [0, 1])
+def test_failures_back_off(waiting: int) -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        world.executors.clear()
+        for _ in range(waiting):
+            world.launch()
+        await world.until(world.now + 14)
+        times = [e.created_at for e in world.executors]
+        gaps = [b - a for a, b in zip(times, times[1:])]
+        assert len(gaps) >= (5 if waiting else 1)
+        assert len(gaps) <= 30
+        if waiting:
+            assert gaps[-1] > 5 * min(gaps) + EPS
+            assert max(gaps) <= 5.0  # a cap, so that the end of an outage is noticed
+
+    play(scenario, always("raise"), idle=0 if waiting else 1)
+
+
+def test_the_first_replacement_comes_at_once() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        world.launch()
+        await world.ended()
+        first, second = world.executors[:2]
+        assert first.failed_at is not None
+        # unpatched releases look ten times a second
+        assert second.created_at - first.failed_at <= 0.1 + EPS
+
+    play(scenario, script(Outcome("raise", 2.0), Outcome("ready", 1.0)))
+
+
+def test_success_resets_the_back_off() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        world.launch()
+        await world.ended()
+        world.launch()
+        await world.ended()
+        failed = world.executors[9]
+        assert failed.failed_at is not None
+        assert world.executors[10].created_at - failed.failed_at <= 0.1 + EPS
+
+    outcomes = [Outcome("raise", 0.01)] * 8 + [Outcome("ready", 0.1), Outcome("raise", 0.01)]
+    play(scenario, script(*outcomes, Outcome("ready", 0.1)))
+
+
+def test_a_job_that_comes_during_the_back_off_gets_a_spawn_at_once() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        await world.until(33.37)
+        while world.in_flight:
+            await asyncio.sleep(0.01)
+        before, now = len(world.executors), world.now
+        world.launch()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert len(world.executors) > before
+        assert world.now <= now + EPS
+
+    play(scenario, always("raise", 0.01), idle=2, concurrency=2)
+
+
+# --- 6: first come, first served
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_first_come_first_served(concurrency: int) -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        for _ in range(12):
+            world.launch()
+            await world.until(world.now + 0.1)
+        world.jobs[3].task.cancel()
+        await world.ended()
+        assert list(world.launched) == [job.id for job in world.jobs if job.id != "job-3"]
+
+    outcomes = [Outcome("ready", d) for d in (3.0, 0.9, 1.7)] + [Outcome("raise", 0.4)]
+    play(scenario, lambda i, now: outcomes[i % 4], concurrency=concurrency)
+
+
+# --- 7: cancel
+
+
+async def cancel_at(world: World, iteration: int) -> int:
+    """Cancel the first of two jobs so many loop iterations after its call."""
+    starting = asyncio.ensure_future(world.pool.start())
+    await world.until(0.5)
+    first, second = world.launch(), world.launch()
+    base = world.loop.iterations
+
+    def cancel(now: int) -> None:
+        if now == base + iteration:
+            first.task.cancel()
+
+    world.loop.on_iteration = cancel
+    await asyncio.wait([first.task], timeout=100.0)
+    iterations = world.loop.iterations - base
+    await world.until(30.0)
+    await starting
+    assert first.task.done()
+    assert second.ran
+    world.check_no_process_lost()
+    await world.aclose()
+    return iterations
+
+
+@breaks
+@by_type
+@pytest.mark.parametrize("concurrency", [1, 2])
+@pytest.mark.parametrize("idle", [0, 1, 2])
+def test_cancel_at_every_await(
+    idle: int, concurrency: int, executor_type: JobExecutorType
+) -> None:
+    def once(iteration: int) -> int:
+        return play(
+            lambda world: cancel_at(world, iteration),
+            script(Outcome("raise", 0.7, close=0.2), Outcome("ready", 0.8)),
+            idle=idle,
+            concurrency=concurrency,
+            executor_type=executor_type,
+        )
+
+    iterations = once(-1)
+    assert iterations > 3
+    for iteration in range(iterations + 3):
+        once(iteration)
+
+
+@pytest.mark.parametrize("ticks", [0, 1])
+@pytest.mark.parametrize("idle", [0, 1])
+def test_cancel_in_the_tick_of_the_hand_over(idle: int, ticks: int) -> None:
+    async def scenario(world: World) -> None:
+        asyncio.ensure_future(world.pool.start())
+        first, second = world.launch(), world.launch()
+
+        def later(n: int) -> None:
+            if n:
+                world.loop.call_soon(later, n - 1)
+            else:
+                first.task.cancel()
+
+        world.pool.once("process_ready", lambda proc: world.loop.call_soon(later, ticks))
+        await world.until(30.0)
+        assert first.task.done()
+        assert second.ran
+        world.check_no_process_lost()
+
+    play(scenario, always("ready", 1.0), idle=idle)
+
+
+# --- 7: close
+
+
+@breaks
+@by_type
+@pytest.mark.parametrize("idle", [0, 2])
+@pytest.mark.parametrize("kind", ["ready", "raise", "timeout", "hang"])
+def test_close_releases_waiting_jobs(
+    kind: str, idle: int, executor_type: JobExecutorType
+) -> None:
+    async def scenario(world: World) -> None:
+        starting = asyncio.ensure_future(world.pool.start())
+        jobs = [world.launch() for _ in range(4)]
+        await world.until(4.5)
+        closing = asyncio.ensure_future(world.pool.aclose())
+        await world.until(5.5)
+        assert all(job.gave_up and world.records[job.id] == 1 for job in jobs)
+        await asyncio.wait_for(closing, 30.0)
+        await asyncio.wait_for(starting, 30.0)
+        world.check_nothing_left()
+
+    play(scenario, always(kind, 9.0, 0.5), idle=idle, executor_type=executor_type)
+
+
+@breaks
+@pytest.mark.parametrize("idle", [0, 2])
+def test_close_while_a_failed_spawn_is_cleaned_up(idle: int) -> None:
+    async def scenario(world: World) -> None:
+        starting = asyncio.ensure_future(world.pool.start())
+        job = world.launch()
+        await world.until(1.5)
+        await asyncio.wait_for(world.pool.aclose(), 60.0)
+        await asyncio.sleep(1.0)
+        assert job.gave_up
+        await asyncio.wait_for(starting, 30.0)
+        world.check_nothing_left()
+
+    play(scenario, always("raise", 1.0, close=3.0), idle=idle, concurrency=2)
+
+
+@breaks
+@pytest.mark.parametrize("how", ["at-once", "twice", "cancelled"])
+def test_close_however_it_is_called(how: str) -> None:
+    async def scenario(world: World) -> None:
+        starting = asyncio.ensure_future(world.pool.start())
+        await asyncio.sleep(0)
+        if how != "at-once":
+            await world.until(1.5)
+        job = world.launch()
+        await asyncio.sleep(0)
+        closing = [asyncio.ensure_future(world.pool.aclose())]
+        if how == "twice":
+            closing.append(asyncio.ensure_future(world.pool.aclose()))
+        if how == "cancelled":
+            await asyncio.sleep(0.2)
+            closing[0].cancel()
+            closing.append(asyncio.ensure_future(world.pool.aclose()))
+        await asyncio.wait(closing, timeout=60.0)
+        await asyncio.wait_for(starting, 30.0)
+        assert all(c.done() for c in closing)
+        assert job.gave_up
+        world.check_nothing_left()
+
+    play(scenario, always("ready", 9.0, close=1.0), idle=2)
+
+
+@breaks
+def test_no_job_is_taken_after_close() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        await world.pool.aclose()
+        job = world.launch()
+        await world.ended(1.0)
+        assert job.gave_up
+
+    play(scenario, always("ready"), idle=1)
+
+
+# --- 8: it leaks nothing
+
+
+@by_type
+@pytest.mark.parametrize("kind", ["raise", "exit", "fork", "timeout"])
+def test_a_failed_spawn_leaves_nothing(kind: str, executor_type: JobExecutorType) -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        world.launch()
+        await world.ended()
+        await world.until(world.now + 5.0)
+        assert not world.pool.processes
+        assert [e.id for e in world.executors if e.alive] == []
+        assert world.created == world.closed
+        assert set(world.created.values()) == {1}
+
+    bad = Outcome(kind, 0.1, close=1.0)
+    play(scenario, script(bad, bad, Outcome("ready", 0.5)), executor_type=executor_type)
+
+
+# --- 10: waiting is cheap
+
+
+def callbacks_per_job(jobs: int) -> float:
+    async def scenario(world: World) -> float:
+        await world.pool.start()
+        before = world.loop.callbacks
+        for _ in range(jobs):
+            world.launch()
+        await world.ended(1000.0)
+        assert all(job.ran for job in world.jobs)
+        return (world.loop.callbacks - before) / jobs
+
+    return play(scenario, always("ready", 0.1), concurrency=4)
+
+
+def test_waiting_is_cheap() -> None:
+    assert callbacks_per_job(4000) < 2 * callbacks_per_job(25)
+
+
+def test_the_warm_path_is_short() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        await world.until(5.0)
+        before = world.loop.callbacks
+        job: Any = world.launch()
+        while job.ended_at is None:
+            await asyncio.sleep(0)
+            assert world.now <= 5.0 + EPS
+        assert world.loop.callbacks - before <= 15
+
+    play(scenario, always("ready", 0.1), idle=1)

@@ -1,0 +1,76 @@
+"""An event loop whose clock jumps to the next timer instead of waiting for it."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine
+from typing import Any, Optional, TypeVar
+
+T = TypeVar("T")
+MAX_ITERATIONS_AT_ONE_TIME = 100_000
+
+
+class Stuck(Exception):
+    """No timer is left to wait for, or time has stopped because something spins."""
+
+
+class _Selector(selectors.SelectSelector):
+    loop: VirtualTimeLoop
+
+    def select(
+        self, timeout: Optional[float] = None
+    ) -> list[tuple[selectors.SelectorKey, int]]:
+        self.loop.advance(timeout)
+        return []
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._idle_iterations = 0
+        self.iterations = 0
+        self.callbacks = 0
+        """How many callbacks were scheduled so far: the measure of work done."""
+        self.on_iteration: Callable[[int], None] | None = None
+        selector = _Selector()
+        selector.loop = self
+        super().__init__(selector)
+
+    def time(self) -> float:
+        return self._now
+
+    def advance(self, timeout: float | None) -> None:
+        if timeout is None:
+            raise Stuck("every task waits for something that no timer brings about")
+        self._idle_iterations = 0 if timeout > 0 else self._idle_iterations + 1
+        if self._idle_iterations > MAX_ITERATIONS_AT_ONE_TIME:
+            raise Stuck(f"busy loop at {self._now:.3f} s")
+        self._now += max(timeout, 0.0)
+        self.iterations += 1
+        if self.on_iteration is not None:
+            self.on_iteration(self.iterations)
+
+    def call_soon(self, *args: Any, **kwargs: Any) -> asyncio.Handle:  # type: ignore[override]
+        self.callbacks += 1
+        return super().call_soon(*args, **kwargs)
+
+    def call_at(self, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:  # type: ignore[override]
+        self.callbacks += 1
+        return super().call_at(*args, **kwargs)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Like asyncio.run(), in virtual time."""
+    loop = VirtualTimeLoop()
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=1000.0))
+        asyncio.set_event_loop(None)
+        loop.close()
