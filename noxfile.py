@@ -100,7 +100,7 @@ def wheel(session: nox.Session) -> None:
     session.run(sys.executable, "scripts/build_wheel.py", *session.posargs, external=True)
 
 
-@nox.session(venv_backend="none", allow_parallel=True, tags=["ci"])
+@nox.session(venv_backend="none", allow_parallel=True)
 def quilt(session: nox.Session) -> None:
     """Check the series with real quilt, zero fuzz, and git am, on every distinct text."""
     session.run(sys.executable, "scripts/check_quilt.py", external=True)

@@ -16,7 +16,6 @@ from unittest import mock
 from livekit.agents.ipc import job_proc_executor, job_thread_executor, proc_pool
 from livekit.agents.job import JobAcceptArguments, JobExecutorType, RunningJobInfo
 from livekit.protocol import agent
-
 from virtual_time import VirtualTimeLoop, run
 
 R = TypeVar("R")

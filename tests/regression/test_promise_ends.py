@@ -6,9 +6,8 @@ import asyncio
 import random
 
 import pytest
-from livekit.agents.job import JobExecutorType
-
 from fakes import EPS, Outcome, Schedule, T, W, World, always, play
+from livekit.agents.job import JobExecutorType
 
 FAILURES = {
     "raise": Outcome("raise", 0.2),
@@ -47,7 +46,7 @@ def test_a_job_ends_when_no_process_can_start(
         for _ in range(3):
             world.launch()
             await world.until(world.now + 3)
-        await world.ended()
+        await world.ended(5 * W)
         for job in world.jobs:
             assert job.gave_up, f"{job.id} still waits after {world.now - job.called_at:.0f} s"
             assert W - EPS <= job.took <= 3 * W + EPS
@@ -70,7 +69,7 @@ def test_fast_failures_bring_a_fast_verdict(kind: str, idle: int) -> None:
     async def scenario(world: World) -> None:
         await world.pool.start()
         jobs = [world.launch() for _ in range(8)]
-        await world.ended()
+        await world.ended(5 * W)
         assert all(job.gave_up and W - EPS <= job.took <= 2 * W for job in jobs)
 
     play(scenario, failing(kind, True), idle=idle, concurrency=2)

@@ -242,6 +242,15 @@ class Pool:
         if report.launched:
             report.ran = await _until(lambda: info.job.id in self.plan.jobs_run(), 4)
 
+    async def settle(self, idle: int) -> None:
+        """Wait until nothing initializes: closing at such a moment has tests of its own."""
+
+        def settled() -> bool:
+            done = set(map(id, self.ready + self.closed))
+            return len(self.ready) > idle and all(id(p) in done for p in self.created)
+
+        await _until(settled, 8)
+
     async def aclose(self) -> None:
         report = self.report
         start = time.monotonic()
@@ -416,8 +425,10 @@ def _recovers(kind: str, idle: int, failures: int, **pool_kwargs: Any) -> Scenar
         pool = Pool(plan, idle=idle, **pool_kwargs)
         starting = asyncio.ensure_future(pool.pool.start())
         await asyncio.sleep(0)
-        await pool.launch(16 if "context" in pool_kwargs else 8)
+        await pool.launch(40 if "context" in pool_kwargs else 8)
         await starting
+        if pool.report.launched and not pool_kwargs:
+            await pool.settle(idle)
         await pool.aclose()
         return pool.report
 
@@ -679,6 +690,7 @@ def test_a_healthy_pool_runs_its_job() -> None:
         pool = Pool(plan, idle=1)
         await pool.pool.start()
         await pool.launch(5)
+        await pool.settle(1)
         await pool.aclose()
         return pool.report
 

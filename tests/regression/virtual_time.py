@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
-from typing import Any, Optional, TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 MAX_ITERATIONS_AT_ONE_TIME = 100_000
@@ -18,9 +18,7 @@ class Stuck(Exception):
 class _Selector(selectors.SelectSelector):
     loop: VirtualTimeLoop
 
-    def select(
-        self, timeout: Optional[float] = None
-    ) -> list[tuple[selectors.SelectorKey, int]]:
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self.loop.advance(timeout)
         return []
 

@@ -16,6 +16,7 @@ from releases_table import Series, load_series
 
 POOL = "livekit/agents/pool.py"
 POOL_TEXT = "".join(f"line {number}\n" for number in range(1, 31))
+METADATA = b"Metadata-Version: 2.4\nName: livekit-agents\nVersion: 1.0.1\n\nVersion: 9\n"
 PATCH = """\
 From: Someone <someone@example.invalid>
 Date: Mon, 1 Jun 2026 00:00:00 +0000
@@ -90,7 +91,7 @@ def wheel(tmp_path: Path) -> Path:
         POOL: POOL_TEXT.encode(),
         "livekit/agents/tool.sh": b"#!/bin/sh\n",
         "livekit/agents/version.py": b'__version__ = "1.0.1"\n',
-        f"{info}/METADATA": b"Metadata-Version: 2.4\nVersion: 1.0.1\n\nVersion: 9\n",
+        f"{info}/METADATA": METADATA,
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     rows = ""
