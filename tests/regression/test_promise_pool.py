@@ -359,3 +359,42 @@ def test_the_warm_path_is_short() -> None:
         assert world.loop.callbacks - before <= 15
 
     play(scenario, always("ready", 0.1), idle=1)
+
+
+# --- processes that die or fail to take a job
+
+
+@breaks
+def test_an_idle_process_that_exits_is_replaced_and_gets_no_job() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        dead = world.executors[0]
+        dead._exit()
+        await world.until(world.now + 2)
+        assert world.pool._warmed_proc_queue.qsize() == 2
+        jobs = [world.launch() for _ in range(2)]
+        await world.ended(0.05)  # at once, on two processes that are warm
+        assert all(job.ran for job in jobs)
+        assert dead.running_job is None
+        await world.aclose()
+
+    play(scenario, always("ready", 0.1), idle=2)
+
+
+@breaks
+def test_a_job_whose_process_fails_to_take_it_keeps_its_place() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+
+        def die(executor: Any) -> None:  # after its hand-over, before it takes the job
+            if executor.index == 0:
+                world.loop.call_soon(setattr, executor, "alive", False)
+
+        world.pool.on("process_ready", die)
+        jobs = [world.launch() for _ in range(3)]
+        await world.ended()
+        assert all(job.ran for job in jobs)
+        assert list(world.launched) == [job.id for job in jobs]
+        await world.aclose()
+
+    play(scenario, always("ready", 1.0))

@@ -498,17 +498,17 @@ def _check_recovered(report: Report) -> None:
     report.check_clean()
 
 
-@pytest.mark.parametrize("name", RECOVERIES)
-def test_a_pool_that_recovers_runs_the_job(recoveries: dict[str, Report], name: str) -> None:
-    _check_recovered(recoveries[name])
-
-
 @pytest.mark.breaks_unpatched
-@pytest.mark.parametrize("name", THREAD_RECOVERIES)
-def test_a_pool_of_threads_that_recovers_runs_the_job(
-    recoveries: dict[str, Report], name: str
-) -> None:
-    _check_recovered(recoveries[name])
+def test_pools_that_recover_run_their_jobs(recoveries: dict[str, Report]) -> None:
+    # One test: unpatched, most of these come out either way, and only a prewarm that raises in a
+    # thread executor is sure to lose its job.
+    broken = {}
+    for name in (*RECOVERIES, *THREAD_RECOVERIES):
+        try:
+            _check_recovered(recoveries[name])
+        except AssertionError as e:
+            broken[name] = str(e).splitlines()[0]
+    assert broken == {}
     _check_nothing_left(recoveries["everything"])
 
 
