@@ -17,7 +17,7 @@ from releases_table import Series, load_series
 CHANGE_MARK = "# Modified by livekit-agents-procpool"
 
 
-def _git_environment(tree: Path) -> dict[str, str]:
+def git_environment(tree: Path) -> dict[str, str]:
     """Return an environment in which git sees neither the user's settings nor a repository around
     `tree`.
 
@@ -41,7 +41,7 @@ def git_apply(tree: Path, patch: Path, *options: str) -> subprocess.CompletedPro
         return subprocess.run(
             [*command, str(patch.resolve())],
             cwd=tree,
-            env=_git_environment(tree),
+            env=git_environment(tree),
             capture_output=True,
             text=True,
         )

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import shutil
 import subprocess
 import tempfile
 import zipfile
 from pathlib import Path
 
-from apply_series import apply_in_place, patched_files
+from apply_series import apply_in_place, git_environment, patched_files
 from errors import UserError, one_line, run_main
 from fetch import fetch
 from releases_table import PATCHES, Series, load_releases, load_series
@@ -25,9 +24,10 @@ from releases_table import PATCHES, Series, load_releases, load_series
 def _run(directory: Path, *command: str, quilt_series: Path | None = None) -> None:
     """Run a tool without the user's settings; raise `UserError` with its output if it fails."""
     environment = {
-        name: text for name, text in os.environ.items() if not name.startswith(("GIT_", "QUILT_"))
+        name: text
+        for name, text in git_environment(directory).items()
+        if not name.startswith("QUILT_")
     }
-    environment |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"}
     for role in ("AUTHOR", "COMMITTER"):
         environment |= {f"GIT_{role}_NAME": "check", f"GIT_{role}_EMAIL": "check@example.invalid"}
     if quilt_series:

@@ -22,12 +22,9 @@ def run_main(main: Callable[[], int | None]) -> None:
     """
     try:
         code = main()
-    except UserError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:
-        # A full disk, a read-only directory, a missing permission: no traceback helps the user
-        # here.
+    except (UserError, OSError) as error:
+        # OSError: a full disk, a read-only directory, a missing permission: no traceback helps the
+        # user there.
         print(f"error: {one_line(str(error))}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

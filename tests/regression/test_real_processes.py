@@ -273,6 +273,11 @@ class Pool:
             for i in seen
         )
 
+    async def note_released(self, launching: asyncio.Future[None]) -> None:
+        """Note whether a launch that was waiting ends within a second of aclose()."""
+        self.report.notes["released"] = await _until(launching.done, 1)
+        launching.cancel()
+
 
 Scenario = Callable[[Plan], Awaitable[Report]]
 
@@ -569,8 +574,7 @@ def test_close_while_a_process_initializes(idle: int) -> None:
         launching = asyncio.ensure_future(pool.launch(30))
         assert await _until(plan.attempts.exists, 5), "prewarm never ran"
         await pool.aclose()
-        pool.report.notes["released"] = await _until(launching.done, 1)
-        launching.cancel()
+        await pool.note_released(launching)
         starting.cancel()
         return pool.report
 
@@ -596,8 +600,7 @@ def test_close_while_a_process_is_started() -> None:
         finally:
             release.set()
             del _slow_starts[plan.folder]
-        pool.report.notes["released"] = await _until(launching.done, 1)
-        launching.cancel()
+        await pool.note_released(launching)
         return pool.report
 
     report = _run_one(scenario)
@@ -615,8 +618,7 @@ def test_close_while_a_failed_process_is_cleaned_up() -> None:
         assert await _until(lambda: any(p._closing for p in pool.created), 5), "no clean-up"
         assert any(map(_exists, pool.pids)), "the child is gone before its clean-up"
         await pool.aclose()
-        pool.report.notes["released"] = await _until(launching.done, 1)
-        launching.cancel()
+        await pool.note_released(launching)
         return pool.report
 
     report = _run_one(scenario)
