@@ -195,6 +195,7 @@ class World(logging.Handler):
             "initialize_process_fnc": lambda proc: None,
             "job_entrypoint_fnc": None,
             "session_end_fnc": None,
+            "simulation_end_fnc": None,
             "num_idle_processes": idle,
             "initialize_timeout": T,
             "close_timeout": 10.0,

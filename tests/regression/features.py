@@ -5,7 +5,21 @@ A test that is about such a thing asks here.
 
 from __future__ import annotations
 
+import inspect
+
+from livekit.agents import worker
 from livekit.agents.ipc.proc_pool import ProcPool
 
-# An idle process that was killed leaves the warm queue (1.8.9 and later).
+_WORKER = inspect.getsource(worker)
+
+# An idle process that was killed leaves the warm queue.
 FORGETS_KILLED_PROCESSES = hasattr(ProcPool, "_remove_from_warmed_queue")
+
+# Where the worker keeps the tasks that answer a job offer and launch the job.
+LAUNCH_TASKS = "_job_lifecycle_tasks" if "_job_lifecycle_tasks" in _WORKER else "_tasks"
+
+# drain() waits for the launches under way, and not for running jobs only.
+DRAIN_WAITS_FOR_LAUNCHES = LAUNCH_TASKS == "_job_lifecycle_tasks"
+
+# A job that was accepted counts as load before its process runs it.
+RESERVES_SLOTS = "_reserved_slots" in _WORKER

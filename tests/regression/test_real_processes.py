@@ -350,7 +350,9 @@ def _check_nothing_left(report: Report) -> None:
 def _warm_the_fork_server() -> None:
     """Have the imports behind us: a child that pays for them cannot be ready within T."""
     context: Any = mp.get_context("forkserver")
-    context.set_forkserver_preload(["livekit.agents", "prewarms"])
+    # what the worker preloads; the fork server passes over a module that the release lacks
+    preload = ["livekit.agents", "livekit.agents.ipc._preload", "prewarms"]
+    context.set_forkserver_preload(preload)
     for name in ("forkserver", "spawn"):  # the second starts the resource tracker, if none runs
         child = mp.get_context(name).Process(target=prewarms.nothing)  # type: ignore[attr-defined]
         child.start()
