@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from unittest import mock
 
+from jobs import make_job
 from livekit.agents.ipc import job_proc_executor, job_thread_executor, proc_pool
-from livekit.agents.job import JobAcceptArguments, JobExecutorType, RunningJobInfo
-from livekit.protocol import agent
+from livekit.agents.job import JobExecutorType, RunningJobInfo
 from virtual_time import VirtualTimeLoop, run
 
 R = TypeVar("R")
@@ -233,15 +233,7 @@ class World(logging.Handler):
 
     def launch(self) -> Job:
         id = f"job-{len(self.jobs)}"
-        info = RunningJobInfo(
-            accept_arguments=JobAcceptArguments(name="", identity="", metadata=""),
-            job=agent.Job(id=id),
-            url="",
-            token="",
-            worker_id="",
-            fake_job=True,
-        )
-        job = Job(id, self.now, asyncio.ensure_future(self.pool.launch_job(info)))
+        job = Job(id, self.now, asyncio.ensure_future(self.pool.launch_job(make_job(id))))
 
         def ended(task: asyncio.Task[None]) -> None:
             job.ended_at = self.now

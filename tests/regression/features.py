@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 
 from livekit.agents import worker
+from livekit.agents.ipc.proc_client import _ProcClient
 from livekit.agents.ipc.proc_pool import ProcPool
 
 _WORKER = inspect.getsource(worker)
@@ -23,3 +24,6 @@ DRAIN_WAITS_FOR_LAUNCHES = LAUNCH_TASKS == "_job_lifecycle_tasks"
 
 # A job that was accepted counts as load before its process runs it.
 RESERVES_SLOTS = "_reserved_slots" in _WORKER
+
+# A child whose prewarm raised exits; where its client owns the logger, a log thread keeps it alive.
+FAILED_CHILDREN_EXIT = not hasattr(_ProcClient, "initialize_logger")

@@ -30,11 +30,12 @@ import pytest
 from livekit.agents import job
 from livekit.agents.ipc.job_proc_executor import ProcJobExecutor
 from livekit.agents.ipc.proc_pool import ProcPool
-from livekit.protocol import agent
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # children import prewarms by name
 
+import features
 import prewarms
+from jobs import make_job
 from prewarms import Plan
 
 pytestmark = [
@@ -210,14 +211,7 @@ class Pool:
     async def launch(self, timeout: float) -> None:
         """Launch one job; how it ends goes to the report."""
         report = self.report
-        info = job.RunningJobInfo(
-            job=agent.Job(id="job_" + uuid.uuid4().hex, type=agent.JobType.JT_ROOM),
-            url="",
-            token="",
-            accept_arguments=job.JobAcceptArguments(name="", identity="", metadata=""),
-            worker_id="",
-            fake_job=True,
-        )
+        info = make_job("job_" + uuid.uuid4().hex)
         records: list[logging.LogRecord] = []
         handler = _Records(records)
         logger = logging.getLogger("livekit.agents")
@@ -524,6 +518,8 @@ def test_pools_that_recover_run_their_jobs(recoveries: dict[str, Report]) -> Non
 @pytest.mark.parametrize("kind", ["raise", "exit", "sigkill"])
 def test_a_pool_whose_children_are_gone_before_their_failure_is_seen(kind: str, idle: int) -> None:
     """Unpatched, cleaning up such a child may wait forever: this order of events makes it sure."""
+    if kind == "raise" and not features.FAILED_CHILDREN_EXIT:
+        pytest.skip("in this release a child whose prewarm raised stays until it is killed")
 
     async def scenario(plan: Plan) -> Report:
         plan.kind, plan.failures = kind, 2
