@@ -32,19 +32,23 @@ nox.options.sessions = ["lint", "tests"]
 
 sys.path.insert(0, str(Path(__file__).parent / "scripts"))
 
-from releases_table import load_releases  # noqa: E402
+from releases_table import ends, load_all_series, load_releases  # noqa: E402
 
-# Run by `nox -t ci`: both ends of the line, both ends of each text of proc_pool.py, the bug
-# report's release.
-CI_RELEASES = {"1.4.2", "1.5.1", "1.5.2", "1.5.11", "1.5.15"}
-# The release of the bug report: tested on the oldest and the newest installed Python that it
-# supports.
+# The release of the bug report.
 REPORTED = "1.5.11"
 
 # `nox -s releases` must be able to write the table that is missing.
-VERSIONS = list(load_releases()) if Path("patches/releases.toml").is_file() else [REPORTED]
-RELEASES = [nox.param(v, id=v, tags=["ci"] if v in CI_RELEASES else []) for v in VERSIONS]
-CONTROLS = [nox.param(v, id=v, tags=["ci"] if v == REPORTED else []) for v in VERSIONS]
+TABLE = load_releases() if Path("patches/releases.toml").is_file() else {}
+LINE = {series.name: series.line for series in load_all_series()}
+# Both ends of each text of proc_pool.py and of each series: what `nox -t ci` tests, and where the
+# costly tests run.
+TEXT_ENDS = ends(TABLE.values(), lambda release: release.pool_sha256 + release.series)
+# Both ends of each line: tested on the oldest and the newest Python that they support.
+LINE_ENDS = ends(TABLE.values(), lambda release: LINE[release.series])
+RELEASES = [
+    nox.param(v, id=v, tags=["ci"] if v in TEXT_ENDS | {REPORTED} else []) for v in TABLE
+] or [nox.param(REPORTED, id=REPORTED)]
+CONTROLS = [nox.param(v, id=v, tags=["ci"] if v == REPORTED else []) for v in TABLE] or RELEASES
 
 
 def script(session: nox.Session, name: str, *arguments: str) -> str:
@@ -57,9 +61,15 @@ def regression(session: nox.Session, release: str, control: bool) -> None:
     """Run the regression suite on one release, patched or not, on each of the chosen Pythons."""
     parser = argparse.ArgumentParser(prog=f"nox -s {session.name} --", allow_abbrev=False)
     parser.add_argument("--python", action="append", help="3.10, newest or oldest")
+    if control:
+        parser.add_argument("--record", action="store_true", help="write patches/control/")
     options, pytest_arguments = parser.parse_known_args(session.posargs)
     kind = "control" if control else "patched"
-    for python in options.python or (["oldest", "newest"] if release == REPORTED else ["newest"]):
+    both = release in LINE_ENDS and not control
+    if not control and release not in TEXT_ENDS | {REPORTED}:
+        session.log("leaving out the costly tests: they ran on both ends of this text of the pool")
+        pytest_arguments = ["-m", "not costly", *pytest_arguments]
+    for python in options.python or (["oldest", "newest"] if both else ["newest"]):
         path = Path(session.cache_dir, "regression", f"{kind}-{release}-{python}").absolute()
         unpatched = ["--unpatched"] if control else []
         interpreter = script(
@@ -67,12 +77,15 @@ def regression(session: nox.Session, release: str, control: bool) -> None:
         )
         report = path.with_suffix(path.suffix + ".xml")
         report.unlink(missing_ok=True)
-        command = [interpreter, "-m", "pytest", "tests/regression", f"--junitxml={report}"]
+        command = [interpreter, "-m", "pytest", "tests/regression", f"--junitxml={report}", "-q"]
         command += ["-o", f"cache_dir={path}/pytest-cache", *pytest_arguments]
         if control:
+            check = ["scripts/check_control.py", str(report)]
+            if options.record:
+                check += ["--record", f"patches/control/{release}.toml"]
             # 1: tests failed, as they must; 0: none did, which check_control reports.
-            session.run(*command, "--tb=no", external=True, success_codes=[0, 1])
-            session.run(sys.executable, "scripts/check_control.py", str(report), external=True)
+            session.run(*command, "--tb=no", "-r", "N", external=True, success_codes=[0, 1])
+            session.run(sys.executable, *check, external=True)
         else:
             session.run(*command, external=True)
 
@@ -108,8 +121,14 @@ def quilt(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def releases(session: nox.Session) -> None:
-    """Write patches/releases.toml from the package index."""
+    """Write patches/releases.toml from the package index; try the series on new releases."""
     session.run(sys.executable, "scripts/update_releases.py", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", default=False)
+def readme(session: nox.Session) -> None:
+    """Write README's table of release lines from the table of releases and the control runs."""
+    session.run(sys.executable, "scripts/readme_table.py", *session.posargs, external=True)
 
 
 @nox.session(allow_parallel=True, tags=["ci"])
@@ -119,6 +138,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check")
     session.run("ruff", "check")
     session.run("mypy", "noxfile.py", "scripts", "tests/scripts")
+    session.run("python", "scripts/readme_table.py", "--check")
 
 
 @nox.session(allow_parallel=True, tags=["ci"])

@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 
+import tomlkit
 from errors import UserError, run_main
 
 MARKER = "breaks_unpatched"
@@ -65,13 +66,32 @@ def read_outcomes(report: Path) -> dict[str, Outcome]:
     return outcomes
 
 
+def record(outcomes: dict[str, Outcome], path: Path) -> None:
+    """Write the ids of the tests that failed, and of those that passed, as TOML to `path`."""
+    document = tomlkit.document()
+    document.add(tomlkit.comment("A control run on the unpatched release, written by"))
+    document.add(tomlkit.comment("nox -s control -- --record."))
+    ran = {name: outcome for name, outcome in outcomes.items() if not outcome.not_run}
+    for key, failed in (("failed", True), ("passed", False)):
+        names = [name for name, outcome in ran.items() if outcome.failed is failed]
+        array = tomlkit.array()
+        array.extend(names)
+        document.add(key, array.multiline(True))
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(tomlkit.dumps(document), "utf-8")
+
+
 def main() -> int:
     """Print a line for each deviation and a summary; return 1 if there is any deviation."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument(
         "report", type=Path, help="JUnit XML file of the run on the unpatched release"
     )
-    outcomes = read_outcomes(parser.parse_args().report)
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help="write what failed and what passed to this file"
+    )
+    options = parser.parse_args()
+    outcomes = read_outcomes(options.report)
     if not any(outcome.marked for outcome in outcomes.values()):
         raise UserError(f"no test carries the property {MARKER}: the control run proves nothing")
     deviations = {name: text for name, outcome in outcomes.items() if (text := outcome.deviation())}
@@ -84,6 +104,8 @@ def main() -> int:
         f"control: {failed} of {marked} marked tests failed as they must, {passed} of"
         f" {len(outcomes) - marked} others passed, {len(deviations)} deviations"
     )
+    if options.record and not deviations:
+        record(outcomes, options.record)
     return 1 if deviations else 0
 
 

@@ -89,8 +89,10 @@ def fetch(release: Release, kind: Kind = "wheel", cache: Path | None = None) -> 
     Raises `UserError` on a hash mismatch or when the index cannot be reached.
     """
     expected = release.wheel_sha256 if kind == "wheel" else release.sdist_sha256
-    stem = f"{PROJECT.replace('-', '_')}-{release.version}"
-    name = f"{stem}-py3-none-any.whl" if kind == "wheel" else f"{stem}.tar.gz"
+    if not expected:
+        raise UserError(f"{PROJECT} {release.version} has no {kind}")
+    sdist = f"{PROJECT.replace('-', '_')}-{release.version}.tar.gz"
+    name = release.wheel if kind == "wheel" else sdist
     cache = cache_dir() if cache is None else cache
     path = cache / expected / name
     if not path.is_file():

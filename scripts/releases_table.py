@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import itertools
 import re
 import tomllib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,45 +24,60 @@ ROOT = Path(__file__).resolve().parent.parent
 PATCHES = ROOT / "patches"
 PROJECT = "livekit-agents"
 
-# Some dependencies reach the index minutes or hours after the release itself: resolve as of the
-# end of the day after the release's own day.
-_DAYS_AFTER_UPLOAD = 2
+# The Pythons that releases are tested on, as far as a release supports them.
+PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 
 
 @dataclass(frozen=True)
 class Release:
-    """One final release of livekit-agents.
+    """One release of livekit-agents.
 
-    `uploaded` is the wheel's upload time, RFC 3339 with a time zone; the hashes are 64 lower-case
-    hex digits.
+    `uploaded` is the wheel's upload time, RFC 3339 with a time zone. Uploads after
+    `dependencies_as_of`, RFC 3339 too, are ignored when dependencies are resolved. The hashes are
+    64 lower-case hex digits; `pool_sha256` is that of the pristine `ipc/proc_pool.py`.
     """
 
     version: str
     uploaded: str
+    dependencies_as_of: str
     requires_python: str
+    wheel: str
     wheel_sha256: str
     sdist_sha256: str
+    pool_sha256: str
     yanked: bool
     series: str
 
     @property
-    def dependencies_as_of(self) -> str:
-        """Uploads after this time, RFC 3339 in UTC, are ignored when dependencies are resolved."""
-        day = datetime.datetime.fromisoformat(self.uploaded).astimezone(datetime.UTC).date()
-        return f"{day + datetime.timedelta(days=_DAYS_AFTER_UPLOAD)}T00:00:00Z"
+    def preview(self) -> bool:
+        """Whether it is an alpha, a beta or a release candidate (PEP 440)."""
+        return Version(self.version).is_prerelease
+
+    @property
+    def pythons(self) -> list[str]:
+        """Those of `PYTHONS` that the release supports, oldest first, such as "3.10"."""
+        supported = SpecifierSet(self.requires_python)
+        # 3.10 stands for any 3.10.x, also where the requirement is >=3.10.1
+        return [
+            python
+            for python in PYTHONS
+            if any(f"{python}.{micro}" in supported for micro in range(30))
+        ]
 
 
 @dataclass(frozen=True)
 class Series:
     """A folder of patches.
 
-    Its name, the releases from `first` to `last` that it fits, and its revision.
+    Its name, the releases from `first` to `last` that it fits, the first release of their line,
+    and its revision.
     """
 
     name: str
     path: Path
     first: str
     last: str
+    line: str
     revision: int
 
     @property
@@ -96,9 +113,9 @@ def load_series(path: Path) -> Series:
     try:
         data = tomllib.loads((path / "series.toml").read_text("utf-8"))
         revision = int((path / "revision").read_text("utf-8"))
-        series = Series(path.name, path, data["first"], data["last"], revision)
-        if Version(series.first) > Version(series.last):
-            raise ValueError("first is after last")
+        series = Series(path.name, path, data["first"], data["last"], data["line"], revision)
+        if not Version(series.line) <= Version(series.first) <= Version(series.last):
+            raise ValueError("line, first and last are not in this order")
         if series.revision < 1:
             raise ValueError("the file revision must hold a whole number from 1")
     except FileNotFoundError as error:
@@ -126,9 +143,13 @@ def _read_release(row: dict[str, object]) -> Release:
     release = Release(**row)  # type: ignore[arg-type]
     Version(release.version)
     SpecifierSet(release.requires_python)
-    if datetime.datetime.fromisoformat(release.uploaded).tzinfo is None:
-        raise ValueError("uploaded has no time zone")
-    for digest in (release.wheel_sha256, release.sdist_sha256):
+    for name in ("uploaded", "dependencies_as_of"):
+        if datetime.datetime.fromisoformat(getattr(release, name)).tzinfo is None:
+            raise ValueError(f"{name} has no time zone")
+    digests = [release.wheel_sha256, release.pool_sha256]
+    if release.sdist_sha256 or not release.preview:
+        digests.append(release.sdist_sha256)
+    for digest in digests:
         if not re.fullmatch(r"[0-9a-f]{64}", digest):
             raise ValueError(f"not a sha256: {digest!r}")
     return release
@@ -159,6 +180,21 @@ def load_releases(patches: Path = PATCHES) -> dict[str, Release]:
     return dict(sorted(releases.items(), key=lambda item: Version(item[0])))
 
 
+def load_all_series(patches: Path = PATCHES) -> list[Series]:
+    """Return the series in the folder `patches`, by the first release that they fit."""
+    found = [load_series(path.parent) for path in patches.glob("*/series.toml")]
+    return sorted(found, key=lambda series: Version(series.first))
+
+
+def ends(releases: Iterable[Release], key: Callable[[Release], str]) -> set[str]:
+    """Return the versions of the first and the last release of every run with the same `key`."""
+    found: set[str] = set()
+    for _, group in itertools.groupby(releases, key):
+        run = list(group)
+        found |= {run[0].version, run[-1].version}
+    return found
+
+
 def get_release(version: str, patches: Path = PATCHES) -> tuple[Release, Series]:
     """Return a supported release and its series.
 
@@ -171,7 +207,8 @@ def get_release(version: str, patches: Path = PATCHES) -> tuple[Release, Series]
         lines: dict[str, list[str]] = {}
         for release in releases.values():
             lines.setdefault(release.series, []).append(release.version)
-        known = "; ".join(f"{name}: {', '.join(found)}" for name, found in lines.items()) or "none"
+        spans = (f"{name}: {' to '.join([v[0], v[-1]])}" for name, v in lines.items())
+        known = "; ".join(spans) or "none"
         raise UserError(
             f"livekit-agents {version} is not supported; supported releases are {known}. To"
             " add one, widen first/last in the series.toml of a series that fits it (or add a"

@@ -1,108 +1,76 @@
 """Write `patches/releases.toml` from the metadata of the package index.
 
-Takes every final release between `first` and `last` of each `patches/*/series.toml`. The index is
-the one in pip's settings (`PIP_INDEX_URL`, `pip.conf`), then `UV_DEFAULT_INDEX`, otherwise the
-public one; proxies, certificates and netrc are taken from the environment.
+Takes every final release from 1.0.0 on that lies between `first` and `last` of a
+`patches/*/series.toml`. On any other, and on pre-releases newer than the newest final one, the
+series are tried, the newest first: a release is added if one applies and the suite passes there,
+and the reason is printed if not.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import hashlib
 import os
-import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-import requests
 import tomlkit
 from errors import UserError, run_main
-from packaging.version import InvalidVersion, Version
-from pypi_simple import PYPI_SIMPLE_ENDPOINT, DistributionPackage, PyPISimple
-from releases_table import PATCHES, PROJECT, Release, Series, load_series
+from fetch import fetch
+from package_index import FIRST, index_url, read_index, releases_on_index
+from packaging.version import Version
+from releases_table import PATCHES, PROJECT, Release, Series, load_all_series, load_releases
+from try_release import try_release
 
 _HEADER = """\
 Every pinned release. Written by scripts/update_releases.py from the index's metadata, never by
-hand; run `nox -s releases` to write it anew. `uploaded` is the upload time of the wheel, in UTC."""
+hand; run `nox -s releases` to write it anew. `uploaded` is the upload time of the wheel, in UTC;
+dependencies are resolved as of `dependencies_as_of`."""
 
 
-def index_url() -> str:
-    """Return the simple-API URL of the user's package index.
+def fitting_series(release: Release, series: Iterable[Series]) -> Series | None:
+    """Return the series whose range holds a final release, or None.
 
-    It may hold credentials, so don't print it.
+    Raise `UserError` if there are two.
     """
-    for setting in ("global.index-url", "install.index-url", "download.index-url"):
-        found = subprocess.run(
-            [sys.executable, "-m", "pip", "config", "get", setting], capture_output=True, text=True
-        )
-        if found.returncode == 0 and found.stdout.strip():
-            return found.stdout.strip()
-    environ = os.environ
-    return environ.get("PIP_INDEX_URL") or environ.get("UV_DEFAULT_INDEX") or PYPI_SIMPLE_ENDPOINT
+    version = Version(release.version)
+    if release.preview:
+        return None
+    found = [s for s in series if Version(s.first) <= version <= Version(s.last)]
+    if len(found) > 1:
+        names = ", ".join(s.name for s in found)
+        raise UserError(f"{version} is claimed by more than one series: {names}")
+    return found[0] if found else None
 
 
-def read_index(project: str, url: str) -> list[DistributionPackage]:
-    """Return what the index at `url` lists for `project`.
+def pool_sha256(release: Release) -> str:
+    """Return the sha256 of the release's pristine `ipc/proc_pool.py`.
 
-    Raise `UserError` if it cannot be reached.
+    Raise `UserError` as `fetch` does.
     """
-    try:
-        with PyPISimple(endpoint=url) as client:
-            return client.get_project_page(project).packages
-    except (requests.RequestException, ValueError) as error:
-        kind = type(error).__name__  # its text may quote the URL, credentials included
-        raise UserError(
-            f"the package index gave no list of {project} releases ({kind}): check the network,"
-            " proxy and index settings"
-        ) from None
+    with zipfile.ZipFile(fetch(release)) as archive:
+        return hashlib.sha256(archive.read("livekit/agents/ipc/proc_pool.py")).hexdigest()
 
 
-def select(packages: Iterable[DistributionPackage], series: Iterable[Series]) -> list[Release]:
-    """Return the final releases that a series fits, oldest first.
+def widen(series: Series, version: str) -> None:
+    """Let the range of `series` hold `version`, in its `series.toml`."""
+    path = series.path / "series.toml"
+    document = tomlkit.parse(path.read_text("utf-8"))
+    document["first"] = str(min(Version(series.first), Version(version)))
+    document["last"] = str(max(Version(series.last), Version(version)))
+    replace_file(path, tomlkit.dumps(document))
 
-    Raise `UserError` for missing metadata.
-    """
-    lines = list(series)
-    files: dict[Version, dict[str, DistributionPackage]] = {}
-    for package in packages:
-        try:
-            version = Version(package.version or "")
-        except InvalidVersion:
-            continue
-        if version.is_prerelease or package.package_type not in ("wheel", "sdist"):
-            continue
-        files.setdefault(version, {})[package.package_type] = package
-    releases = []
-    for version, found in sorted(files.items()):
-        names = [s.name for s in lines if Version(s.first) <= version <= Version(s.last)]
-        if not names:
-            continue
-        if len(names) > 1:
-            raise UserError(f"{version} is claimed by more than one series: {', '.join(names)}")
-        if found.keys() != {"wheel", "sdist"}:
-            raise UserError(f"the index does not list both a wheel and an sdist of {version}")
-        wheel, sdist = found["wheel"], found["sdist"]
-        hashes = [package.digests.get("sha256") for package in (wheel, sdist)]
-        if wheel.upload_time is None or not hashes[0] or not hashes[1]:
-            raise UserError(
-                f"the index gives no upload time or sha256 for {version}: use an index that serves"
-                " the JSON simple API with upload times"
-            )
-        releases.append(
-            Release(
-                version=str(version),
-                uploaded=wheel.upload_time.isoformat(timespec="seconds").replace("+00:00", "Z"),
-                requires_python=wheel.requires_python or "",
-                wheel_sha256=hashes[0],
-                sdist_sha256=hashes[1],
-                yanked=bool(wheel.is_yanked),
-                series=names[0],
-            )
-        )
-    if not releases:
-        raise UserError("the index lists no release that a series fits")
-    return releases
+
+def replace_file(path: Path, text: str) -> None:
+    """Write `text` beside `path`, then move it into place."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        fresh = Path(scratch, path.name)
+        fresh.write_text(text, "utf-8")
+        os.replace(fresh, path)
 
 
 def render(releases: Iterable[Release]) -> str:
@@ -121,7 +89,10 @@ def render(releases: Iterable[Release]) -> str:
 
 
 def main() -> int:
-    """Write the table; it is replaced as a whole, or left alone when anything fails."""
+    """Write the table; return 1 if a final release on the index is in no series' range.
+
+    The table is replaced as a whole, or left alone when anything fails.
+    """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument(
         "--patches", type=Path, default=PATCHES, help="folder that holds the series"
@@ -130,21 +101,48 @@ def main() -> int:
         "--check", action="store_true", help="write nothing; fail if the table would change"
     )
     options = parser.parse_args()
-    series = [load_series(path.parent) for path in sorted(options.patches.glob("*/series.toml"))]
-    releases = select(read_index(PROJECT, index_url()), series)
-    text = render(releases)
+    series = load_all_series(options.patches)
     table: Path = options.patches / "releases.toml"
+    known = load_releases(options.patches) if table.is_file() else {}
+    rows: list[Release] = []
+    uncovered = []
+    on_index = releases_on_index(read_index(PROJECT, index_url()))
+    newest = max((Version(r.version) for r in on_index if not r.preview), default=FIRST)
+    for release in on_index:
+        if release.preview and Version(release.version) < newest:
+            continue  # a final release has come since
+        old = known.get(release.version)
+        same = old is not None and old.wheel_sha256 == release.wheel_sha256
+        fitting = fitting_series(release, series)
+        if fitting is None and same and old is not None and release.preview:
+            fitting = next((s for s in series if s.name == old.series), None)
+        if fitting is None:
+            kind = "preview" if release.preview else "release"
+            print(f"{release.version}: a {kind} that no series names; trying them", flush=True)
+            fitting, reason = try_release(release, series)
+            print(f"{release.version}: {reason}", flush=True)
+            if fitting is None:
+                if not release.preview:
+                    uncovered.append(release.version)
+                continue
+            print(f"{release.version}: added, with series {fitting.name}")
+            if not options.check and not release.preview:
+                widen(fitting, release.version)
+        digest = old.pool_sha256 if same and old is not None else pool_sha256(release)
+        rows.append(dataclasses.replace(release, series=fitting.name, pool_sha256=digest))
+    if not rows:
+        raise UserError("the index lists no release that a series fits")
+    text = render(rows)
     if table.is_file() and table.read_text("utf-8") == text:
-        print(f"{table.name}: {len(releases)} releases, unchanged")
-        return 0
-    if options.check:
+        print(f"{table.name}: {len(rows)} releases, unchanged")
+    elif options.check:
         raise UserError(f"{table.name} differs from the index: run 'nox -s releases'")
-    with tempfile.TemporaryDirectory(dir=options.patches) as scratch:
-        fresh = Path(scratch, table.name)
-        fresh.write_text(text, "utf-8")
-        os.replace(fresh, table)
-    print(f"{table.name}: {len(releases)} releases written")
-    return 0
+    else:
+        replace_file(table, text)
+        print(f"{table.name}: {len(rows)} releases written")
+    for version in uncovered:
+        print(f"error: {version} is not covered: see above", file=sys.stderr)
+    return 1 if uncovered else 0
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from __future__ import annotations
 import pytest
 
 MARKER = "breaks_unpatched"
+# Takes both cores for a quarter of a minute: left out where the suite has run on the same text.
+COSTLY = "costly"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -16,6 +18,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         f"{MARKER}(unless=False): fails on an unpatched release, where the contract is broken",
     )
+    config.addinivalue_line("markers", f"{COSTLY}: run on the ends of each text of the pool only")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

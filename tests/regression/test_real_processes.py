@@ -547,6 +547,7 @@ def test_a_pool_whose_children_are_gone_before_their_failure_is_seen(kind: str, 
 # -- the same with spawn ---------------------------------------------------------------------------
 
 
+@pytest.mark.costly
 @pytest.mark.breaks_unpatched
 def test_spawned_pools_end_or_recover(spawned: dict[str, Report]) -> None:
     # one test, because a recovery with spawn comes out either way on an unpatched release
