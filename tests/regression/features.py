@@ -6,9 +6,10 @@ A test that is about such a thing asks here.
 from __future__ import annotations
 
 import inspect
+import re
 
 from livekit.agents import worker
-from livekit.agents.ipc.proc_client import _ProcClient
+from livekit.agents.ipc import job_proc_lazy_main
 from livekit.agents.ipc.proc_pool import ProcPool
 
 _WORKER = inspect.getsource(worker)
@@ -25,5 +26,7 @@ DRAIN_WAITS_FOR_LAUNCHES = LAUNCH_TASKS == "_job_lifecycle_tasks"
 # A job that was accepted counts as load before its process runs it.
 RESERVES_SLOTS = "_reserved_slots" in _WORKER
 
-# A child whose prewarm raised exits; where its client owns the logger, a log thread keeps it alive.
-FAILED_CHILDREN_EXIT = not hasattr(_ProcClient, "initialize_logger")
+# A child whose prewarm raised exits; where its log handler stays open, a thread keeps it alive.
+FAILED_CHILDREN_EXIT = bool(
+    re.search(r"log_handler\.close\(\)\s+return\b", inspect.getsource(job_proc_lazy_main))
+)
