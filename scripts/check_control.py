@@ -1,42 +1,36 @@
-"""Check the control run, test by test: on an unpatched release exactly the marked tests must fail.
+"""Check the control run: without the patches the tests on record must fail, and no others.
 
-Reads the JUnit XML that pytest wrote. A test that carries the property `breaks_unpatched` (the
-regression suite's conftest records it for the marker of that name) must have failed; every other
-test must not have.
+The record, `patches/control/<release>.toml`, is what an earlier control run on that release saw. A
+new test that fails in no record proves nothing. Reads the JUnit XML that pytest wrote.
 """
 
 from __future__ import annotations
 
 import argparse
+import tomllib
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 
 import tomlkit
 from errors import UserError, run_main
-
-MARKER = "breaks_unpatched"
+from releases_table import PATCHES, replace_file
 
 
 @dataclass
 class Outcome:
-    """One test: whether it must fail, and what happened to it."""
+    """What happened to one test; `not_run` says why it did not run."""
 
-    marked: bool = False
     failed: bool = False
     not_run: str = ""
 
-    def deviation(self) -> str | None:
-        """Say how the outcome differs from what the contract demands, or None if it does not."""
-        if self.not_run:
-            return (
-                f"did not run ({self.not_run})" if self.marked or "error" in self.not_run else None
-            )
-        if self.marked and not self.failed:
-            return "passed, but must fail without the patches"
-        if self.failed and not self.marked:
-            return "failed, but must pass without the patches too"
-        return None
+
+@dataclass
+class Control:
+    """A control run: the ids of the tests that failed, and of those that passed, sorted."""
+
+    failed: list[str]
+    passed: list[str]
 
 
 def read_outcomes(report: Path) -> dict[str, Outcome]:
@@ -53,8 +47,6 @@ def read_outcomes(report: Path) -> dict[str, Outcome]:
         # A test that fails in its call and again in its teardown is listed twice.
         name = f"{case.get('classname')}::{case.get('name')}"
         outcome = outcomes.setdefault(name, Outcome())
-        values = [item.get("value") for item in case.iter("property") if item.get("name") == MARKER]
-        outcome.marked |= any(value not in ("False", "0", "") for value in values)
         outcome.failed |= case.find("failure") is not None
         if (broken := case.find("error")) is not None:
             if "teardown" in (broken.get("message") or ""):
@@ -66,47 +58,80 @@ def read_outcomes(report: Path) -> dict[str, Outcome]:
     return outcomes
 
 
+def record_path(release: str, patches: Path = PATCHES) -> Path:
+    """Return where the record of a release's control run is kept."""
+    return patches / "control" / f"{release}.toml"
+
+
+def load_control(release: str, patches: Path = PATCHES) -> Control:
+    """Return the recorded control run of a release; raise `UserError` if there is none."""
+    path = record_path(release, patches)
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+        return Control(list(data["failed"]), list(data["passed"]))
+    except FileNotFoundError:
+        raise UserError(
+            f'there is no record {path}: write one with nox -s "control({release})" -- --record'
+        ) from None
+    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def deviations(outcomes: dict[str, Outcome], control: Control) -> dict[str, str]:
+    """Return, by test id, how a run differs from the record `control`; empty if it does not."""
+    found: dict[str, str] = {}
+    failed, passed = set(control.failed), set(control.passed)
+    for name, outcome in outcomes.items():
+        if outcome.not_run:
+            if name in failed | passed or "error" in outcome.not_run:
+                found[name] = f"did not run ({outcome.not_run})"
+        elif name not in failed | passed:
+            found[name] = "is not on record"
+        elif outcome.failed and name in passed:
+            found[name] = "failed, but passed when the record was written"
+        elif not outcome.failed and name in failed:
+            found[name] = "passed, but must fail without the patches"
+    for name in (failed | passed) - outcomes.keys():
+        found[name] = "is on record, but was not run"
+    return found
+
+
 def record(outcomes: dict[str, Outcome], path: Path) -> None:
     """Write the ids of the tests that failed, and of those that passed, as TOML to `path`."""
     document = tomlkit.document()
     document.add(tomlkit.comment("A control run on the unpatched release, written by"))
     document.add(tomlkit.comment("nox -s control -- --record."))
-    ran = {name: outcome for name, outcome in outcomes.items() if not outcome.not_run}
     for key, failed in (("failed", True), ("passed", False)):
-        names = [name for name, outcome in ran.items() if outcome.failed is failed]
         array = tomlkit.array()
-        array.extend(names)
+        array.extend(sorted(n for n, o in outcomes.items() if o.failed is failed and not o.not_run))
         document.add(key, array.multiline(True))
     path.parent.mkdir(exist_ok=True)
-    path.write_text(tomlkit.dumps(document), "utf-8")
+    replace_file(path, tomlkit.dumps(document))
 
 
 def main() -> int:
     """Print a line for each deviation and a summary; return 1 if there is any deviation."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument(
-        "report", type=Path, help="JUnit XML file of the run on the unpatched release"
-    )
-    parser.add_argument(
-        "--record", type=Path, metavar="FILE", help="write what failed and what passed to this file"
-    )
+    parser.add_argument("release", help="the release that the run was on, such as 1.5.11")
+    parser.add_argument("report", type=Path, help="JUnit XML file of the run")
+    parser.add_argument("--record", action="store_true", help="write the record from this run")
+    parser.add_argument("--patches", type=Path, default=PATCHES, help="folder of the records")
     options = parser.parse_args()
     outcomes = read_outcomes(options.report)
-    if not any(outcome.marked for outcome in outcomes.values()):
-        raise UserError(f"no test carries the property {MARKER}: the control run proves nothing")
-    deviations = {name: text for name, outcome in outcomes.items() if (text := outcome.deviation())}
-    for name, text in deviations.items():
+    failed = sum(outcome.failed for outcome in outcomes.values())
+    if not failed:
+        raise UserError("no test failed without the patches: the control run proves nothing")
+    if options.record:
+        record(outcomes, record_path(options.release, options.patches))
+    found = deviations(outcomes, load_control(options.release, options.patches))
+    for name, text in found.items():
         print(f"{name}: {text}")
-    marked = sum(outcome.marked for outcome in outcomes.values())
-    failed = sum(outcome.marked and outcome.failed for outcome in outcomes.values())
-    passed = sum(not (o.marked or o.failed or o.not_run) for o in outcomes.values())
+    passed = sum(not (outcome.failed or outcome.not_run) for outcome in outcomes.values())
     print(
-        f"control: {failed} of {marked} marked tests failed as they must, {passed} of"
-        f" {len(outcomes) - marked} others passed, {len(deviations)} deviations"
+        f"control: {failed} tests failed without the patches, {passed} passed,"
+        f" {len(found)} deviations from the record"
     )
-    if options.record and not deviations:
-        record(outcomes, options.record)
-    return 1 if deviations else 0
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import tomllib
 from pathlib import Path
 
+from check_control import load_control
 from errors import UserError, run_main
-from releases_table import PATCHES, PYTHONS, ROOT, Release, load_all_series, load_releases
-from update_releases import replace_file
+from releases_table import (
+    PATCHES,
+    PYTHONS,
+    ROOT,
+    Release,
+    load_all_series,
+    load_releases,
+    replace_file,
+)
 
 BEGIN = "<!-- The table of release lines: written by scripts/readme_table.py, not by hand. -->"
 END = "<!-- End of the table. -->"
@@ -28,23 +35,6 @@ def _pythons(releases: list[Release]) -> str:
     """Return the Pythons that the first and the last release of a line are tested on."""
     found = {p for r in (releases[0], releases[-1]) for p in (r.pythons[0], r.pythons[-1])}
     return ", ".join(sorted(found, key=PYTHONS.index))
-
-
-def load_control(release: str, patches: Path = PATCHES) -> dict[str, list[str]]:
-    """Return the recorded control run of a release: `failed` and `passed`, as test ids.
-
-    Raise `UserError` if there is none.
-    """
-    path = patches / "control" / f"{release}.toml"
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-        return {"failed": list(data["failed"]), "passed": list(data["passed"])}
-    except FileNotFoundError:
-        raise UserError(
-            f'there is no {path}: run nox -s "control({release})" -- --record'
-        ) from None
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: {error}") from None
 
 
 def _functions(ids: list[str]) -> list[str]:
@@ -65,8 +55,8 @@ def render(patches: Path = PATCHES) -> str:
         breaks = []
         for version in dict.fromkeys([first, last]):
             control = load_control(version, patches)
-            total = len(control["failed"]) + len(control["passed"])
-            breaks.append(f"{len(control['failed'])} of {total} tests on {version}")
+            total = len(control.failed) + len(control.passed)
+            breaks.append(f"{len(control.failed)} of {total} tests on {version}")
         series = ", ".join(
             f"[{name}](patches/{name})" for name in dict.fromkeys(r.series for r in members)
         )
@@ -75,7 +65,7 @@ def render(patches: Path = PATCHES) -> str:
         if yanked:
             count += f"; yanked: {', '.join(yanked)}"
         rows.append(f"| {line} | {count} | {'; '.join(breaks)} | {series} | {_pythons(members)} |")
-        failed = _functions(load_control(last, patches)["failed"])
+        failed = _functions(load_control(last, patches).failed)
         lists.append(f"- **{last}**: {'; '.join(failed)}.")
     previews = [release.version for release in releases if release.preview]
     table = [

@@ -10,7 +10,9 @@ import argparse
 import contextlib
 import datetime
 import itertools
+import os
 import re
+import tempfile
 import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -193,6 +195,14 @@ def ends(releases: Iterable[Release], key: Callable[[Release], str]) -> set[str]
         run = list(group)
         found |= {run[0].version, run[-1].version}
     return found
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write `text` beside `path`, then move it into place."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        fresh = Path(scratch, path.name)
+        fresh.write_text(text, "utf-8")
+        os.replace(fresh, path)
 
 
 def get_release(version: str, patches: Path = PATCHES) -> tuple[Release, Series]:

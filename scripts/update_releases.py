@@ -11,9 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
-import os
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,7 +21,15 @@ from errors import UserError, run_main
 from fetch import fetch
 from package_index import FIRST, index_url, read_index, releases_on_index
 from packaging.version import Version
-from releases_table import PATCHES, PROJECT, Release, Series, load_all_series, load_releases
+from releases_table import (
+    PATCHES,
+    PROJECT,
+    Release,
+    Series,
+    load_all_series,
+    load_releases,
+    replace_file,
+)
 from try_release import try_release
 
 _HEADER = """\
@@ -63,14 +69,6 @@ def widen(series: Series, version: str) -> None:
     document["first"] = str(min(Version(series.first), Version(version)))
     document["last"] = str(max(Version(series.last), Version(version)))
     replace_file(path, tomlkit.dumps(document))
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write `text` beside `path`, then move it into place."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        fresh = Path(scratch, path.name)
-        fresh.write_text(text, "utf-8")
-        os.replace(fresh, path)
 
 
 def render(releases: Iterable[Release]) -> str:

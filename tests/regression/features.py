@@ -10,12 +10,8 @@ import re
 
 from livekit.agents import worker
 from livekit.agents.ipc import job_proc_lazy_main
-from livekit.agents.ipc.proc_pool import ProcPool
 
 _WORKER = inspect.getsource(worker)
-
-# An idle process that was killed leaves the warm queue.
-FORGETS_KILLED_PROCESSES = hasattr(ProcPool, "_remove_from_warmed_queue")
 
 # Where the worker keeps the tasks that answer a job offer and launch the job.
 LAUNCH_TASKS = "_job_lifecycle_tasks" if "_job_lifecycle_tasks" in _WORKER else "_tasks"

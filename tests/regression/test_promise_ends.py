@@ -32,7 +32,6 @@ def failing(kind: str, in_step: bool) -> Schedule:
     return lambda index, now: Outcome(outcome.kind, rng.uniform(0, T))
 
 
-@pytest.mark.breaks_unpatched
 @by_type
 @pytest.mark.parametrize("in_step", [True, False], ids=["in-step", "out-of-step"])
 @pytest.mark.parametrize("concurrency", [1, 2, 3, 4])
@@ -62,7 +61,6 @@ def test_a_job_ends_when_no_process_can_start(
     )
 
 
-@pytest.mark.breaks_unpatched
 @pytest.mark.parametrize("idle", [0, 1, 2, 4])
 @pytest.mark.parametrize("kind", FAST)
 def test_fast_failures_bring_a_fast_verdict(kind: str, idle: int) -> None:
@@ -81,10 +79,7 @@ def outage(end: float, kind: str) -> Schedule:
 
 @by_type
 @pytest.mark.parametrize("idle", [0, 2])
-@pytest.mark.parametrize(
-    "kind",
-    [pytest.param(k, marks=pytest.mark.breaks_unpatched if k == "hang" else ()) for k in FAILURES],
-)
+@pytest.mark.parametrize("kind", FAILURES)
 def test_an_outage_shorter_than_w_costs_no_job(
     kind: str, idle: int, executor_type: JobExecutorType
 ) -> None:
@@ -99,7 +94,6 @@ def test_an_outage_shorter_than_w_costs_no_job(
     play(scenario, outage(end, kind), idle=idle, concurrency=2, executor_type=executor_type)
 
 
-@pytest.mark.breaks_unpatched
 @pytest.mark.parametrize("kind", list(FAILURES))
 def test_the_pool_recovers_from_an_outage_after_the_verdict(kind: str) -> None:
     async def scenario(world: World) -> None:

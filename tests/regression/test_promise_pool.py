@@ -11,7 +11,6 @@ from livekit.agents.job import JobExecutorType
 
 TYPES = [JobExecutorType.PROCESS, JobExecutorType.THREAD]
 by_type = pytest.mark.parametrize("executor_type", TYPES, ids=lambda t: t.name.lower())
-breaks = pytest.mark.breaks_unpatched
 
 
 def script(*outcomes: Outcome) -> Schedule:
@@ -22,7 +21,6 @@ def script(*outcomes: Outcome) -> Schedule:
 # --- 3: it respawns
 
 
-@breaks
 @by_type
 def test_a_failed_spawn_is_replaced_before_it_is_cleaned_up(executor_type: JobExecutorType) -> None:
     async def scenario(world: World) -> None:
@@ -56,7 +54,6 @@ def test_spawns_in_flight_are_bounded(idle: int, concurrency: int, jobs: int) ->
 # --- 4: it paces itself
 
 
-@breaks
 @by_type
 @pytest.mark.parametrize("waiting", [1, 8])
 @pytest.mark.parametrize("idle", [1, 2, 4])
@@ -80,7 +77,6 @@ def test_a_pool_that_can_start_nothing_spawns_little(
     )
 
 
-@breaks
 @pytest.mark.parametrize("waiting", [0, 1])
 def test_failures_back_off(waiting: int) -> None:
     async def scenario(world: World) -> None:
@@ -147,7 +143,7 @@ def test_a_job_that_comes_during_the_back_off_gets_a_spawn_at_once() -> None:
 # --- 6: first come, first served
 
 
-@pytest.mark.parametrize("concurrency", [1, pytest.param(3, marks=breaks)])
+@pytest.mark.parametrize("concurrency", [1, 3])
 def test_first_come_first_served(concurrency: int) -> None:
     async def scenario(world: World) -> None:
         await world.pool.start()
@@ -188,7 +184,6 @@ async def cancel_at(world: World, iteration: int) -> int:
     return iterations
 
 
-@breaks
 @by_type
 @pytest.mark.parametrize("concurrency", [1, 2])
 @pytest.mark.parametrize("idle", [0, 1, 2])
@@ -208,7 +203,7 @@ def test_cancel_at_every_await(idle: int, concurrency: int, executor_type: JobEx
         once(iteration)
 
 
-@pytest.mark.parametrize("ticks", [0, pytest.param(1, marks=breaks)])
+@pytest.mark.parametrize("ticks", [0, 1])
 @pytest.mark.parametrize("idle", [0, 1])
 def test_cancel_in_the_tick_of_the_hand_over(idle: int, ticks: int) -> None:
     async def scenario(world: World) -> None:
@@ -234,7 +229,6 @@ def test_cancel_in_the_tick_of_the_hand_over(idle: int, ticks: int) -> None:
 # --- 7: close
 
 
-@breaks
 @by_type
 @pytest.mark.parametrize("idle", [0, 2])
 @pytest.mark.parametrize("kind", ["ready", "raise", "timeout", "hang"])
@@ -253,7 +247,6 @@ def test_close_releases_waiting_jobs(kind: str, idle: int, executor_type: JobExe
     play(scenario, always(kind, 9.0, 0.5), idle=idle, executor_type=executor_type)
 
 
-@breaks
 @pytest.mark.parametrize("idle", [0, 2])
 def test_close_while_a_failed_spawn_is_cleaned_up(idle: int) -> None:
     async def scenario(world: World) -> None:
@@ -269,7 +262,6 @@ def test_close_while_a_failed_spawn_is_cleaned_up(idle: int) -> None:
     play(scenario, always("raise", 1.0, close=3.0), idle=idle, concurrency=2)
 
 
-@breaks
 @pytest.mark.parametrize("how", ["at-once", "twice", "cancelled"])
 def test_close_however_it_is_called(how: str) -> None:
     async def scenario(world: World) -> None:
@@ -295,7 +287,6 @@ def test_close_however_it_is_called(how: str) -> None:
     play(scenario, always("ready", 9.0, close=1.0), idle=2)
 
 
-@breaks
 def test_no_job_is_taken_after_close() -> None:
     async def scenario(world: World) -> None:
         await world.pool.start()
@@ -366,7 +357,6 @@ def test_the_warm_path_is_short() -> None:
 # --- processes that die or fail to take a job
 
 
-@breaks
 def test_an_idle_process_that_exits_is_replaced_and_gets_no_job() -> None:
     async def scenario(world: World) -> None:
         await world.pool.start()
@@ -383,7 +373,6 @@ def test_an_idle_process_that_exits_is_replaced_and_gets_no_job() -> None:
     play(scenario, always("ready", 0.1), idle=2)
 
 
-@breaks
 def test_a_job_whose_process_fails_to_take_it_keeps_its_place() -> None:
     async def scenario(world: World) -> None:
         await world.pool.start()

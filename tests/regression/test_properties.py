@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
 from fakes import EPS, Outcome, W, World, play
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -50,7 +49,6 @@ def check_verdicts(world: World) -> None:
         assert excused or job.ended_at >= anchor + 3 * W - EPS, f"{job.id} was given up early"
 
 
-@pytest.mark.breaks_unpatched
 @bounded
 @given(
     cycle=st.lists(outcomes, min_size=1, max_size=6),

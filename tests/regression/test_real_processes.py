@@ -478,7 +478,6 @@ def spawned() -> dict[str, Report]:
 # -- no process can initialize ---------------------------------------------------------------------
 
 
-@pytest.mark.breaks_unpatched
 @pytest.mark.parametrize("name", VERDICTS)
 def test_a_pool_that_cannot_initialize_ends_the_job(verdicts: dict[str, Report], name: str) -> None:
     report = verdicts[name]
@@ -499,7 +498,6 @@ def _check_recovered(report: Report) -> None:
     report.check_clean()
 
 
-@pytest.mark.breaks_unpatched
 def test_pools_that_recover_run_their_jobs(recoveries: dict[str, Report]) -> None:
     # One test: unpatched, most of these come out either way, and only a prewarm that raises in a
     # thread executor is sure to lose its job.
@@ -513,7 +511,6 @@ def test_pools_that_recover_run_their_jobs(recoveries: dict[str, Report]) -> Non
     _check_nothing_left(recoveries["everything"])
 
 
-@pytest.mark.breaks_unpatched
 @pytest.mark.parametrize("idle", IDLE)
 @pytest.mark.parametrize("kind", ["raise", "exit", "sigkill"])
 def test_a_pool_whose_children_are_gone_before_their_failure_is_seen(kind: str, idle: int) -> None:
@@ -548,7 +545,6 @@ def test_a_pool_whose_children_are_gone_before_their_failure_is_seen(kind: str, 
 
 
 @pytest.mark.costly
-@pytest.mark.breaks_unpatched
 def test_spawned_pools_end_or_recover(spawned: dict[str, Report]) -> None:
     # one test, because a recovery with spawn comes out either way on an unpatched release
     spawned["hang-0"].check_verdict(3 * W + 0.5)
@@ -562,7 +558,6 @@ def test_spawned_pools_end_or_recover(spawned: dict[str, Report]) -> None:
 # -- aclose() at a bad moment ----------------------------------------------------------------------
 
 
-@pytest.mark.breaks_unpatched
 @pytest.mark.parametrize("idle", [0, 2])
 def test_close_while_a_process_initializes(idle: int) -> None:
     async def scenario(plan: Plan) -> Report:
@@ -583,7 +578,6 @@ def test_close_while_a_process_initializes(idle: int) -> None:
     report.check_clean()
 
 
-@pytest.mark.breaks_unpatched
 def test_close_while_a_process_is_started() -> None:
     async def scenario(plan: Plan) -> Report:
         plan.kind = "slow_start"
@@ -607,7 +601,6 @@ def test_close_while_a_process_is_started() -> None:
     report.check_clean()
 
 
-@pytest.mark.breaks_unpatched
 def test_close_while_a_failed_process_is_cleaned_up() -> None:
     async def scenario(plan: Plan) -> Report:
         plan.kind = "linger"
@@ -628,7 +621,6 @@ def test_close_while_a_failed_process_is_cleaned_up() -> None:
 # -- children that die by another hand -------------------------------------------------------------
 
 
-@pytest.mark.breaks_unpatched
 def test_a_child_that_dies_before_its_first_message() -> None:
     async def scenario(plan: Plan) -> Report:
         pool = Pool(plan)
@@ -650,7 +642,6 @@ def test_a_child_that_dies_before_its_first_message() -> None:
     _check_recovered(_run_one(scenario))
 
 
-@pytest.mark.breaks_unpatched
 def test_idle_processes_that_were_killed_are_replaced() -> None:
     async def scenario(plan: Plan) -> Report:
         pool = Pool(plan, idle=2)
@@ -666,7 +657,6 @@ def test_idle_processes_that_were_killed_are_replaced() -> None:
     report.check_clean()
 
 
-@pytest.mark.breaks_unpatched
 def test_a_job_is_not_handed_a_process_that_was_killed() -> None:
     async def scenario(plan: Plan) -> Report:
         pool = Pool(plan, idle=3)

@@ -174,7 +174,6 @@ def _run(
     return asyncio.run(asyncio.wait_for(main(), 9))
 
 
-@pytest.mark.breaks_unpatched
 def test_a_job_that_cannot_be_launched_is_reported_as_failed_once() -> None:
     worker = _run(_fail)
     reports = worker.reports()
@@ -191,7 +190,6 @@ def test_a_job_that_is_launched_is_not_reported_as_failed() -> None:
     assert worker.reports() == []
 
 
-@pytest.mark.breaks_unpatched
 @pytest.mark.parametrize("launch", [_fail, _fail_with_secrets])
 def test_the_error_text_carries_no_personal_data(
     launch: Callable[[Any], Awaitable[None]],
@@ -210,7 +208,6 @@ def test_the_logs_carry_no_personal_data(caplog: pytest.LogCaptureFixture) -> No
         assert secret not in text, f"a log message gives away the {what}"
 
 
-@pytest.mark.breaks_unpatched
 def test_drain_ends_and_the_failing_launch_is_reported() -> None:
     async def drain(worker: Worker) -> None:
         await asyncio.wait_for(worker.server.drain(timeout=None), 5)
@@ -220,7 +217,6 @@ def test_drain_ends_and_the_failing_launch_is_reported() -> None:
     assert len(_run(_fail, drain).reports()) == 1
 
 
-@pytest.mark.breaks_unpatched
 def test_aclose_ends_and_the_failing_launch_is_reported() -> None:
     async def close(worker: Worker) -> None:
         await asyncio.wait_for(worker.server.aclose(), 5)

@@ -75,7 +75,7 @@ def make_series(tmp_path: Path) -> Callable[..., Series]:
         for name, text in zip(names, texts, strict=True):
             (folder / name).write_text(text)
         (folder / "series").write_text("# in order\n" + "".join(f"{name}\n" for name in names))
-        (folder / "series.toml").write_text('first = "1.0.0"\nlast = "1.0.9"\n')
+        (folder / "series.toml").write_text('first = "1.0.0"\nlast = "1.0.9"\nline = "1.0.0"\n')
         (folder / "revision").write_text(f"{revision}\n")
         return load_series(folder)
 

@@ -3,6 +3,7 @@
 One line and a non-zero exit. And the table, the fetch and the control check.
 """
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -12,15 +13,17 @@ from pathlib import Path
 
 import fetch as fetch_module
 import pytest
-from check_control import read_outcomes
-from conftest import PATCH
+from check_control import deviations, load_control, read_outcomes
+from conftest import PATCH, POOL
 from errors import UserError
 from fetch import cache_dir, fetch, file_sha256
+from package_index import releases_on_index
 from packaging.version import Version
 from pypi_simple import DistributionPackage
-from release_env import choose_python
-from releases_table import Release, Series, get_release, load_releases
-from update_releases import render, select
+from release_env import choose_python, missing_python
+from releases_table import Release, Series, ends, get_release, load_releases, load_series
+from try_release import find_series, why_not
+from update_releases import fitting_series, render, widen
 
 MakeSeries = Callable[..., Series]
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -28,13 +31,25 @@ PYTHONS = {Version(v): f"/python{v}" for v in ("3.9.18", "3.10.13", "3.12.1", "3
 
 
 def release(version: str = "1.0.1", digest: str = "0" * 64) -> Release:
-    when = "2026-05-19T17:55:41Z"
-    return Release(version, when, ">=3.10,<3.15", digest, digest, False, "v1.0.0")
+    return Release(
+        version=version,
+        uploaded="2026-05-19T17:55:41Z",
+        dependencies_as_of="2026-05-21T00:00:00Z",
+        requires_python=">=3.10,<3.15",
+        wheel=f"livekit_agents-{version}-py3-none-any.whl",
+        wheel_sha256=digest,
+        sdist_sha256=digest,
+        pool_sha256="0" * 64,
+        yanked=False,
+        series="v1.0.0",
+    )
 
 
-def package(version: str, kind: str, **changes: object) -> DistributionPackage:
+def package(
+    version: str, kind: str, tag: str = "-py3-none-any.whl", **changes: object
+) -> DistributionPackage:
     values: dict[str, object] = {
-        "filename": f"{version}.{kind}",
+        "filename": f"livekit_agents-{version}" + (".tar.gz" if kind == "sdist" else tag),
         "url": "",
         "project": "livekit-agents",
         "version": version,
@@ -55,24 +70,54 @@ def run(script: str, *arguments: str, **environ: str) -> subprocess.CompletedPro
 
 def test_table_round_trip(make_series: MakeSeries) -> None:
     series = make_series(PATCH)
-    packages = [
-        package(v, kind)
-        for v in ("1.0.10", "1.0.9", "1.0.2", "1.0.3rc1")
-        for kind in ("wheel", "sdist")
+    names = ("1.0.10", "1.0.9", "1.0.2", "1.0.3.dev1", "0.9.0")
+    packages = [package(v, kind) for v in names for kind in ("wheel", "sdist")]
+    found = releases_on_index(packages)
+    assert [release.version for release in found] == ["1.0.2", "1.0.9", "1.0.10"]
+    assert [fitting_series(release, [series]) for release in found] == [series, series, None]
+    rows = [
+        dataclasses.replace(release, series=series.name, pool_sha256="0" * 64)
+        for release in found[:2]
     ]
-    chosen = select(packages, [series])
-    assert [found.version for found in chosen] == ["1.0.2", "1.0.9"]
-    (series.path.parent / "releases.toml").write_text(render(chosen))
-    assert list(load_releases(series.path.parent).values()) == chosen
-    assert get_release("1.0.2", series.path.parent) == (chosen[0], series)
+    (series.path.parent / "releases.toml").write_text(render(rows))
+    assert list(load_releases(series.path.parent).values()) == rows
+    assert get_release("1.0.2", series.path.parent) == (rows[0], series)
 
 
-def test_table_needs_hashes_and_upload_times(make_series: MakeSeries) -> None:
-    series = make_series(PATCH)
+def test_index_needs_hashes_and_upload_times() -> None:
     with pytest.raises(UserError, match="no upload time or sha256"):
-        select([package("1.0.2", "wheel", upload_time=None), package("1.0.2", "sdist")], [series])
+        releases_on_index([package("1.0.2", "wheel", upload_time=None), package("1.0.2", "sdist")])
     with pytest.raises(UserError, match="both a wheel and an sdist"):
-        select([package("1.0.2", "wheel")], [series])
+        releases_on_index([package("1.0.2", "wheel")])
+
+
+def test_a_preview_needs_a_wheel_for_this_platform_only() -> None:
+    assert releases_on_index([package("1.1.0b1", "wheel", tag="-cp39-cp39-elsewhere.whl")]) == []
+    [found] = releases_on_index([package("1.1.0b1", "wheel")])
+    assert found.preview and found.sdist_sha256 == ""
+
+
+def test_a_new_release_says_which_hunk_stopped_it(tree: Path, make_series: MakeSeries) -> None:
+    series = make_series(PATCH)
+    assert find_series(tree, [series]) == (series, "series v1.0.0 applies")
+    pool = tree / POOL
+    pristine = pool.read_text()
+    pool.write_text(pristine.replace("line 21", "line twenty-one"))
+    found, reason = find_series(tree, [series])
+    assert found is None
+    assert "patch 0001-change.patch does not apply" in reason and "hunk 2 of 2" in reason
+    pool.write_text(
+        pristine.replace("line 22", "line twenty-two").replace("line 2\n", "line two\n")
+    )
+    assert why_not(tree, series) == "upstream now has the change of 0001-change.patch"
+
+
+def test_widening_a_series_keeps_its_comments(make_series: MakeSeries) -> None:
+    series = make_series(PATCH)
+    path = series.path / "series.toml"
+    path.write_text(f"# kept\n{path.read_text()}")
+    widen(series, "1.0.12")
+    assert load_series(series.path).last == "1.0.12" and path.read_text().startswith("# kept\n")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +138,24 @@ def test_a_damaged_table_is_refused(make_series: MakeSeries, old: str, new: str)
 
 
 def test_dependencies_as_of_the_day_after() -> None:
-    assert release().dependencies_as_of == "2026-05-21T00:00:00Z"
+    [found] = releases_on_index([package("1.0.2", "wheel"), package("1.0.2", "sdist")])
+    assert found.dependencies_as_of == "2026-05-21T00:00:00Z"
+
+
+def test_ends_of_each_run() -> None:
+    versions = {"1.0.0": "a", "1.0.1": "a", "1.0.2": "a", "1.0.3": "b", "1.0.4": "a"}
+    found = ends([release(v) for v in versions], lambda r: versions[r.version])
+    assert found == {"1.0.0", "1.0.2", "1.0.3", "1.0.4"}
+
+
+def test_pythons_of_a_release() -> None:
+    assert release().pythons == ["3.10", "3.11", "3.12", "3.13"]
+    newest = {Version("3.12.1"): "/python3.12.1"}
+    assert missing_python(release(), "oldest", newest) == (
+        "Python 3.10, the oldest that 1.0.1 supports, is not installed"
+    )
+    assert missing_python(release(), "3.12", newest) is None
+    assert missing_python(release(), "newest", PYTHONS) is None
 
 
 def test_unknown_release_is_one_line(make_series: MakeSeries, tmp_path: Path) -> None:
@@ -182,27 +244,33 @@ def test_choose_python_names_the_nearest(wanted: str, message: str) -> None:
 
 
 def test_control_names_every_deviation(tmp_path: Path) -> None:
-    mark = '<properties><property name="breaks_unpatched" value="True"/></properties>'
-    report = tmp_path / "report.xml"
-    report.write_text(
-        "<testsuites><testsuite>"
-        f'<testcase classname="t" name="good">{mark}<failure/></testcase>'
-        f'<testcase classname="t" name="passes">{mark}</testcase>'
-        f'<testcase classname="t" name="skips">{mark}<skipped/></testcase>'
-        f'<testcase classname="t" name="leaks">{mark}</testcase>'
-        '<testcase classname="t" name="leaks"><error message="failed on teardown"/></testcase>'
-        f'<testcase classname="t" name="setup">{mark}<error message="failed on setup"/></testcase>'
-        '<testcase classname="t" name="fine"/>'
-        '<testcase classname="t" name="breaks"><failure/></testcase>'
-        "</testsuite></testsuites>"
-    )
-    deviations = [name for name, outcome in read_outcomes(report).items() if outcome.deviation()]
-    assert deviations == ["t::passes", "t::skips", "t::setup", "t::breaks"]
-    result = run("check_control", str(report))
-    assert result.returncode == 1 and len(result.stdout.splitlines()) == 5
-    assert "2 of 5 marked tests failed as they must" in result.stdout
-    report.write_text("<testsuites/>")
-    assert "proves nothing" in run("check_control", str(report)).stderr
+    report, patches = tmp_path / "report.xml", tmp_path / "patches"
+    patches.mkdir()
+
+    def write(**outcomes: str) -> None:
+        cases = "".join(
+            f'<testcase classname="t" name="{name}">{text}</testcase>'
+            for name, text in outcomes.items()
+        )
+        report.write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
+
+    def check(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return run("check_control", "1.0.1", str(report), "--patches", str(patches), *arguments)
+
+    failure, skipped = "<failure/>", "<skipped/>"
+    write(breaks=failure, mends=failure, fine="", worse="", skips=failure, gone="")
+    result = check()
+    assert result.returncode == 1 and "--record" in result.stderr
+    assert check("--record").returncode == 0
+    assert check().returncode == 0
+    teardown, setup = '<error message="failed on teardown"/>', '<error message="failed on setup"/>'
+    write(breaks=teardown, mends="", fine="", worse=failure, skips=skipped, new="", setup=setup)
+    found = deviations(read_outcomes(report), load_control("1.0.1", patches))
+    assert sorted(found) == [f"t::{n}" for n in ("gone", "mends", "new", "setup", "skips", "worse")]
+    result = check()
+    assert result.returncode == 1 and len(result.stdout.splitlines()) == 7
+    write(fine="")
+    assert "proves nothing" in check().stderr
 
 
 @pytest.mark.parametrize(
