@@ -40,9 +40,8 @@ REPORTED = "1.5.11"
 # `nox -s releases` must be able to write the table that is missing.
 TABLE = load_releases() if Path("patches/releases.toml").is_file() else {}
 LINE = {series.name: series.line for series in load_all_series()}
-# Both ends of each text of proc_pool.py and of each series: what `nox -t ci` tests, and where the
-# costly tests run.
-TEXT_ENDS = ends(TABLE.values(), lambda release: release.pool_sha256 + release.series)
+# Both ends of each text of proc_pool.py: what `nox -t ci` tests, and where the costly tests run.
+TEXT_ENDS = ends(TABLE.values(), lambda release: release.pool_sha256)
 # Both ends of each line: tested on the oldest and the newest Python that they support.
 LINE_ENDS = ends(TABLE.values(), lambda release: LINE[release.series])
 RELEASES = [
@@ -138,6 +137,15 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("mypy", "noxfile.py", "scripts", "tests/scripts")
     session.run("python", "scripts/readme_table.py", "--check")
+    workflows = sorted(str(path) for path in Path(".github/workflows").glob("*.yml"))
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+
+
+@nox.session(allow_parallel=True)
+def actionlint(session: nox.Session) -> None:
+    """Check the workflows with actionlint, whose binary pip builds from its GitHub release."""
+    session.install("--group", "actionlint")
+    session.run("actionlint")
 
 
 @nox.session(allow_parallel=True, tags=["ci"])
