@@ -10,7 +10,7 @@ import argparse
 import itertools
 from pathlib import Path
 
-from check_control import load_control
+from check_control import load_control, record_path
 from errors import UserError, run_main
 from releases_table import (
     PATCHES,
@@ -51,22 +51,30 @@ def render(patches: Path = PATCHES) -> str:
     finals = [release for release in releases if not release.preview]
     for line, group in itertools.groupby(finals, lambda release: line_of[release.series]):
         members = list(group)
-        first, last = members[0].version, members[-1].version
-        breaks = []
-        for version in dict.fromkeys([first, last]):
-            control = load_control(version, patches)
-            total = len(control.failed) + len(control.passed)
-            breaks.append(f"{len(control.failed)} of {total} tests on {version}")
+        controls = {
+            release.version: load_control(release.version, patches)
+            for release in members
+            if record_path(release.version, patches).is_file()
+        }
+        if not controls:
+            raise UserError(
+                f"no control run of line {line} is on record: write one with"
+                f' nox -s "control({members[-1].version})" -- --record'
+            )
+        breaks = [
+            f"{len(control.failed)} of {len(control.failed) + len(control.passed)} tests on {version}"
+            for version, control in controls.items()
+        ]
         series = ", ".join(
             f"[{name}](patches/{name})" for name in dict.fromkeys(r.series for r in members)
         )
         yanked = [release.version for release in members if release.yanked]
-        count = f"{_span(first, last)} ({len(members)})"
+        count = f"{_span(members[0].version, members[-1].version)} ({len(members)})"
         if yanked:
             count += f"; yanked: {', '.join(yanked)}"
         rows.append(f"| {line} | {count} | {'; '.join(breaks)} | {series} | {_pythons(members)} |")
-        failed = _functions(load_control(last, patches).failed)
-        lists.append(f"- **{last}**: {'; '.join(failed)}.")
+        for version, control in controls.items():
+            lists.append(f"- **{version}**: {'; '.join(_functions(control.failed))}.")
     previews = [release.version for release in releases if release.preview]
     table = [
         "| line | releases | what breaks unpatched | series | Pythons tested |",
@@ -75,7 +83,7 @@ def render(patches: Path = PATCHES) -> str:
         "",
         "Previews: " + (", ".join(previews) or "none") + ".",
         "",
-        "What fails without the patches, on the last release of each line:",
+        "What fails without the patches, by the names of the tests:",
         "",
         *lists,
     ]
