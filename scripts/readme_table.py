@@ -62,8 +62,8 @@ def render(patches: Path = PATCHES) -> str:
                 f' nox -s "control({members[-1].version})" -- --record'
             )
         breaks = [
-            f"{len(control.failed)} of {len(control.failed) + len(control.passed)} tests on {version}"
-            for version, control in controls.items()
+            f"{len(c.failed)} of {len(c.failed) + len(c.passed)} tests on {version}"
+            for version, c in controls.items()
         ]
         series = ", ".join(
             f"[{name}](patches/{name})" for name in dict.fromkeys(r.series for r in members)
