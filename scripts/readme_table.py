@@ -56,15 +56,10 @@ def render(patches: Path = PATCHES) -> str:
             for release in members
             if record_path(release.version, patches).is_file()
         }
-        if not controls:
-            raise UserError(
-                f"no control run of line {line} is on record: write one with"
-                f' nox -s "control({members[-1].version})" -- --record'
-            )
         breaks = [
             f"{len(c.failed)} of {len(c.failed) + len(c.passed)} tests on {version}"
             for version, c in controls.items()
-        ]
+        ] or ["no control run on record"]
         series = ", ".join(
             f"[{name}](patches/{name})" for name in dict.fromkeys(r.series for r in members)
         )
