@@ -1,6 +1,7 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
+#     "filelock==4.2.12",
 #     "nox[uv]==2026.10.20",
 #     "packaging==26.3",
 #     "pip==26.3",

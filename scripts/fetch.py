@@ -13,10 +13,12 @@ import os
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Literal
 
 from errors import UserError, run_main
+from packaging.metadata import parse_email
 from releases_table import PATCHES, PROJECT, Release, get_release
 
 Kind = Literal["wheel", "sdist"]
@@ -38,6 +40,14 @@ def file_sha256(path: Path) -> str:
     """Return the sha256 of a file as 64 hex digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def wheel_requirements(wheel: Path) -> list[str]:
+    """Return the requirements that a wheel declares (Requires-Dist, PEP 508), sorted; no extras."""
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
+        metadata, _ = parse_email(archive.read(name))
+    return sorted(r for r in metadata.get("requires_dist", []) if "extra ==" not in r)
 
 
 def verify(path: Path, expected: str) -> None:

@@ -1,12 +1,14 @@
 """Make a virtual environment with one release, its dependencies as of its day, and the test tools.
 
-The release is the patched wheel, or with `--unpatched` the pristine one. uv resolves and installs,
-so the user's own index settings hold; it uses an installed Python and downloads none.
+The release is the patched wheel, or with `--unpatched` the pristine one. Releases with the same
+requirements and date share one environment of dependencies beside it. uv resolves and installs, so
+the user's own index settings hold; it uses an installed Python and downloads none.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -16,13 +18,20 @@ from pathlib import Path
 
 from build_wheel import build_release
 from errors import UserError, one_line, run_main
-from fetch import fetch, file_sha256
+from fetch import fetch, wheel_requirements
+from filelock import FileLock
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 from releases_table import PATCHES, PYTHONS, ROOT, Release, get_release
 from uv import find_uv_bin
 
-_STAMP = "procpool-environment.json"
+# Children of the tests import the release often, also where PYTHONDONTWRITEBYTECODE is set.
+_INSTALL = ["pip", "install", "--quiet", "--compile-bytecode", "--python"]
+
+
+def _interpreter(path: Path) -> Path:
+    """Return where the interpreter of the environment in `path` is."""
+    return path / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def installed_pythons() -> dict[Version, str]:
@@ -106,55 +115,49 @@ def _uv(*arguments: str) -> subprocess.CompletedProcess[str]:
     return result
 
 
-def _version_in(python: Path) -> str:
-    """Return `livekit.agents.__version__` as the interpreter `python` imports it.
+def _make_dependencies(requirements: list[str], as_of: str, python: str, folder: Path) -> Path:
+    """Make, or reuse, the environment of one dependency set in `folder`; return its interpreter.
 
-    Raise `UserError`.
-    """
-    code = "import livekit.agents; print(livekit.agents.__version__)"
-    environment = os.environ.copy()
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # the children of the tests import it often
-    result = subprocess.run(
-        [str(python), "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=python.parent,
-        env=environment,
-    )
-    if result.returncode != 0:
-        raise UserError(f"the installed release cannot be imported: {result.stderr.strip()[-300:]}")
-    return result.stdout.strip()
-
-
-def make_environment(release: Release, wheel: Path, python: str, path: Path) -> Path:
-    """Make, or reuse, the environment in the directory `path` and return its interpreter.
-
-    `wheel` is installed with the dependencies of the release's day, then the pinned test tools,
-    whose date does not matter. An environment made from the same inputs is reused. Raises
-    `UserError`.
+    It holds what the releases with these `requirements` need, resolved as of `as_of`, and the
+    pinned test tools, whose date does not matter. A lock keeps sessions that run side by side from
+    making it twice. Raises `UserError`.
     """
     project = ROOT / "pyproject.toml"
     tools = tomllib.loads(project.read_text("utf-8"))["dependency-groups"]["regression"]
-    inputs = {
-        "wheel": file_sha256(wheel),
-        "python": python,
-        "as-of": release.dependencies_as_of,
-        "tools": tools,
-    }
-    interpreter = path / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    stamp = path / _STAMP
-    if stamp.is_file() and interpreter.exists() and json.loads(stamp.read_text("utf-8")) == inputs:
-        return interpreter
+    inputs = {"requirements": requirements, "as-of": as_of, "python": python, "tools": tools}
+    key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
+    path = folder / f"dependencies-{key}"
+    interpreter, stamp = _interpreter(path), path / "procpool-complete"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{path.name}.lock"):
+        if stamp.is_file() and interpreter.exists():
+            return interpreter
+        _uv("venv", "--quiet", "--clear", "--python", python, str(path))
+        install = [*_INSTALL, str(interpreter)]
+        # A dependency whose wheels came days after its sdist (av 14.4, of 1.0.22's day) is passed
+        # over.
+        dated = ["--only-binary", ":all:", "--exclude-newer", as_of]
+        _uv(*install, *dated, *requirements)
+        _uv(*install, "--group", f"{project}:regression")
+        stamp.touch()
+    return interpreter
+
+
+def make_environment(release: Release, wheel: Path, python: str, path: Path) -> Path:
+    """Make the environment in the directory `path` and return its interpreter.
+
+    `wheel` is alone in it: a path file (the module `site` of the standard library) lets it see its
+    dependencies, which releases with the same requirements and date share. Raises `UserError`.
+    """
+    shared = _make_dependencies(
+        wheel_requirements(wheel), release.dependencies_as_of, python, path.parent
+    )
+    interpreter = _interpreter(path)
     _uv("venv", "--quiet", "--clear", "--python", python, str(path))
-    install = ["pip", "install", "--quiet", "--python", str(interpreter)]
-    # A dependency whose wheels came days after its sdist (av 14.4, of 1.0.22's day) is passed over.
-    binary = ["--only-binary", ":all:"]
-    _uv(*install, *binary, "--exclude-newer", release.dependencies_as_of, str(wheel))
-    _uv(*install, "--group", f"{project}:regression")
-    expected, actual = wheel.name.split("-")[1], _version_in(interpreter)
-    if actual != expected:
-        raise UserError(f"installed livekit.agents.__version__ is {actual}, not {expected}")
-    stamp.write_text(json.dumps(inputs), "utf-8")
+    _uv(*_INSTALL, str(interpreter), "--no-deps", str(wheel))
+    [site_packages] = path.glob("[Ll]ib/**/site-packages")
+    dependencies = shared.parent.parent / site_packages.relative_to(path)
+    (site_packages / "dependencies.pth").write_text(f"{dependencies}\n", "utf-8")
     return interpreter
 
 

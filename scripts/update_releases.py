@@ -18,7 +18,7 @@ from pathlib import Path
 
 import tomlkit
 from errors import UserError, run_main
-from fetch import fetch
+from fetch import fetch, wheel_requirements
 from package_index import FIRST, index_url, read_index, releases_on_index
 from packaging.version import Version
 from releases_table import (
@@ -35,7 +35,8 @@ from try_release import try_release
 _HEADER = """\
 Every pinned release. Written by scripts/update_releases.py from the index's metadata, never by
 hand; run `nox -s releases` to write it anew. `uploaded` is the upload time of the wheel, in UTC;
-dependencies are resolved as of `dependencies_as_of`."""
+dependencies are resolved as of `dependencies_as_of`: two days after the upload of the first release
+of a row of releases whose requirements are the same."""
 
 
 def fitting_series(release: Release, series: Iterable[Series]) -> Series | None:
@@ -60,6 +61,18 @@ def pool_sha256(release: Release) -> str:
     """
     with zipfile.ZipFile(fetch(release)) as archive:
         return hashlib.sha256(archive.read("livekit/agents/ipc/proc_pool.py")).hexdigest()
+
+
+def dependencies_as_of(release: Release, previous: Release | None) -> str:
+    """Return the date, RFC 3339, as of which the dependencies of a new release are resolved.
+
+    It is that of the `previous` release where both declare the same requirements: one set of
+    dependencies, and one environment, then serves both. Raises `UserError` as `fetch` does.
+    """
+    if previous is None or release.requires_python != previous.requires_python:
+        return release.dependencies_as_of
+    same = wheel_requirements(fetch(release)) == wheel_requirements(fetch(previous))
+    return (previous if same else release).dependencies_as_of
 
 
 def widen(series: Series, version: str) -> None:
@@ -104,15 +117,20 @@ def main() -> int:
     known = load_releases(options.patches) if table.is_file() else {}
     rows: list[Release] = []
     uncovered = []
+    previous: Release | None = None
     on_index = releases_on_index(read_index(PROJECT, index_url()))
     newest = max((Version(r.version) for r in on_index if not r.preview), default=FIRST)
     for release in on_index:
         if release.preview and Version(release.version) < newest:
             continue  # a final release has come since
         old = known.get(release.version)
-        same = old is not None and old.wheel_sha256 == release.wheel_sha256
+        if old is not None and old.wheel_sha256 != release.wheel_sha256:
+            old = None
+        as_of = old.dependencies_as_of if old else dependencies_as_of(release, previous)
+        release = dataclasses.replace(release, dependencies_as_of=as_of)
+        previous = release
         fitting = fitting_series(release, series)
-        if fitting is None and same and old is not None and release.preview:
+        if fitting is None and old is not None and release.preview:
             fitting = next((s for s in series if s.name == old.series), None)
         if fitting is None:
             kind = "preview" if release.preview else "release"
@@ -126,7 +144,7 @@ def main() -> int:
             print(f"{release.version}: added, with series {fitting.name}")
             if not options.check and not release.preview:
                 widen(fitting, release.version)
-        digest = old.pool_sha256 if same and old is not None else pool_sha256(release)
+        digest = old.pool_sha256 if old else pool_sha256(release)
         rows.append(dataclasses.replace(release, series=fitting.name, pool_sha256=digest))
     if not rows:
         raise UserError("the index lists no release that a series fits")

@@ -19,6 +19,7 @@ FAILURES = {
 }
 FAST = [name for name in FAILURES if name not in ("timeout", "hang")]
 TYPES = [JobExecutorType.PROCESS, JobExecutorType.THREAD]
+costly = pytest.mark.costly
 by_type = pytest.mark.parametrize("executor_type", TYPES, ids=lambda t: t.name.lower())
 
 
@@ -34,7 +35,7 @@ def failing(kind: str, in_step: bool) -> Schedule:
 
 @by_type
 @pytest.mark.parametrize("in_step", [True, False], ids=["in-step", "out-of-step"])
-@pytest.mark.parametrize("concurrency", [1, 2, 3, 4])
+@pytest.mark.parametrize("concurrency", [1, 2, *(pytest.param(n, marks=costly) for n in (3, 4))])
 @pytest.mark.parametrize("idle", [0, 1, 2, 3, 4])
 @pytest.mark.parametrize("kind", list(FAILURES))
 def test_a_job_ends_when_no_process_can_start(

@@ -447,10 +447,12 @@ VERDICTS: dict[str, Scenario] = {
     },
 }
 RECOVERIES: dict[str, Scenario] = {
-    f"{k}-{i}": _recovers(k, i, 2) for k in ("hang", "fork") for i in IDLE
-}
-THREAD_RECOVERIES: dict[str, Scenario] = {
-    f"thread-{k}-{i}": _recovers(k, i, 2, thread=True) for k in ("hang", "raise") for i in IDLE
+    **{f"recover-{k}-{i}": _recovers(k, i, 2) for k in ("hang", "fork") for i in IDLE},
+    **{
+        f"recover-thread-{k}-{i}": _recovers(k, i, 2, thread=True)
+        for k in ("hang", "raise")
+        for i in IDLE
+    },
 }
 SPAWN: dict[str, Scenario] = {
     # a spawned child imports livekit.agents anew, which alone may take longer than T
@@ -461,13 +463,8 @@ SPAWN: dict[str, Scenario] = {
 
 
 @pytest.fixture(scope="module")
-def verdicts() -> dict[str, Report]:
-    return _run_group(VERDICTS)
-
-
-@pytest.fixture(scope="module")
-def recoveries() -> dict[str, Report]:
-    return _run_group({**RECOVERIES, **THREAD_RECOVERIES})
+def reports() -> dict[str, Report]:
+    return _run_group({**VERDICTS, **RECOVERIES})
 
 
 @pytest.fixture(scope="module")
@@ -479,13 +476,13 @@ def spawned() -> dict[str, Report]:
 
 
 @pytest.mark.parametrize("name", VERDICTS)
-def test_a_pool_that_cannot_initialize_ends_the_job(verdicts: dict[str, Report], name: str) -> None:
-    report = verdicts[name]
+def test_a_pool_that_cannot_initialize_ends_the_job(reports: dict[str, Report], name: str) -> None:
+    report = reports[name]
     # hanging children fail slowly; whatever fails at once has its verdict by 2·W (promise 5)
     report.check_verdict(3 * W + 0.5 if "hang" in name else 2 * W + 0.5)
     assert "start" not in report.notes
     report.check_clean()
-    _check_nothing_left(verdicts["everything"])
+    _check_nothing_left(reports["everything"])
 
 
 # -- it recovers -----------------------------------------------------------------------------------
@@ -498,17 +495,17 @@ def _check_recovered(report: Report) -> None:
     report.check_clean()
 
 
-def test_pools_that_recover_run_their_jobs(recoveries: dict[str, Report]) -> None:
+def test_pools_that_recover_run_their_jobs(reports: dict[str, Report]) -> None:
     # One test: unpatched, most of these come out either way, and only a prewarm that raises in a
     # thread executor is sure to lose its job.
     broken = {}
-    for name in (*RECOVERIES, *THREAD_RECOVERIES):
+    for name in RECOVERIES:
         try:
-            _check_recovered(recoveries[name])
+            _check_recovered(reports[name])
         except AssertionError as e:
             broken[name] = str(e).splitlines()[0]
     assert broken == {}
-    _check_nothing_left(recoveries["everything"])
+    _check_nothing_left(reports["everything"])
 
 
 @pytest.mark.parametrize("idle", IDLE)
