@@ -112,6 +112,12 @@ def wheel(session: nox.Session) -> None:
     session.run(sys.executable, "scripts/build_wheel.py", *session.posargs, external=True)
 
 
+@nox.session(name="upstream-pr", venv_backend="none", allow_parallel=True, tags=["ci"])
+def upstream_pr(session: nox.Session) -> None:
+    """Make the upstream pull request: nox -s upstream-pr -- CLONE BASE; no clone: a stand-in"""
+    session.run(sys.executable, "scripts/upstream_pr.py", *session.posargs, external=True)
+
+
 @nox.session(venv_backend="none", allow_parallel=True)
 def quilt(session: nox.Session) -> None:
     """Check the series with real quilt, zero fuzz, and git am, on every distinct text."""

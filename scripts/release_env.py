@@ -36,7 +36,7 @@ def _interpreter(path: Path) -> Path:
 
 def installed_pythons() -> dict[Version, str]:
     """Return the installed CPythons, newest first, as full version -> path; no pre-releases."""
-    result = _uv("python", "list", "--only-installed", "--output-format", "json")
+    result = uv("python", "list", "--only-installed", "--output-format", "json")
     found: dict[Version, str] = {}
     for entry in json.loads(result.stdout):
         version = Version(entry["version"])
@@ -97,7 +97,7 @@ def missing_python(release: Release, wanted: str, installed: dict[Version, str])
     return f"Python {python}, the {wanted} that {release.version} supports, is not installed"
 
 
-def _uv(*arguments: str) -> subprocess.CompletedProcess[str]:
+def uv(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run uv; raise `UserError` with its own reason if it fails."""
     environment = os.environ | {"UV_PYTHON_DOWNLOADS": "never"}
     # Nox, or the user, may sit in an environment of their own: it is not the one meant here.
@@ -132,13 +132,13 @@ def _make_dependencies(requirements: list[str], as_of: str, python: str, folder:
     with FileLock(folder / f"{path.name}.lock"):
         if stamp.is_file() and interpreter.exists():
             return interpreter
-        _uv("venv", "--quiet", "--clear", "--python", python, str(path))
+        uv("venv", "--quiet", "--clear", "--python", python, str(path))
         install = [*_INSTALL, str(interpreter)]
         # A dependency whose wheels came days after its sdist (av 14.4, of 1.0.22's day) is passed
         # over.
         dated = ["--only-binary", ":all:", "--exclude-newer", as_of]
-        _uv(*install, *dated, *requirements)
-        _uv(*install, "--group", f"{project}:regression")
+        uv(*install, *dated, *requirements)
+        uv(*install, "--group", f"{project}:regression")
         stamp.touch()
     return interpreter
 
@@ -153,8 +153,8 @@ def make_environment(release: Release, wheel: Path, python: str, path: Path) -> 
         wheel_requirements(wheel), release.dependencies_as_of, python, path.parent
     )
     interpreter = _interpreter(path)
-    _uv("venv", "--quiet", "--clear", "--python", python, str(path))
-    _uv(*_INSTALL, str(interpreter), "--no-deps", str(wheel))
+    uv("venv", "--quiet", "--clear", "--python", python, str(path))
+    uv(*_INSTALL, str(interpreter), "--no-deps", str(wheel))
     [site_packages] = path.glob("[Ll]ib/**/site-packages")
     dependencies = shared.parent.parent / site_packages.relative_to(path)
     (site_packages / "dependencies.pth").write_text(f"{dependencies}\n", "utf-8")

@@ -23,33 +23,36 @@ from release_env import choose_python, installed_pythons, make_environment
 from releases_table import PATCHES, PROJECT, ROOT, Release, Series, load_all_series
 
 
-def why_not(tree: Path, series: Series) -> str | None:
-    """Return None if `series` applies to the unpacked release in `tree`, else why it does not.
+def why_not(tree: Path, patches: list[Path]) -> str | None:
+    """Return None if `patches` apply to the unpacked release in `tree`, else why they do not.
 
     The reason names the patch, the file and the hunk, or the first patch that upstream now has.
     """
-    for patch in series.patches():
+    for patch in patches:
         if git_apply(tree, patch, "--reverse", "--check").returncode == 0:
             return f"upstream now has the change of {patch.name}"
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch).resolve() / "tree"
         shutil.copytree(tree / "livekit" / "agents", copy / "livekit" / "agents")
         try:
-            apply_in_place(copy, series.patches())
+            apply_in_place(copy, patches)
         except UserError as error:
             return str(error).replace(f"{copy}", "the release")
     return None
 
 
-def find_series(tree: Path, series: list[Series]) -> tuple[Series | None, str]:
+def find_series(
+    tree: Path, series: list[Series], count: int | None = None
+) -> tuple[Series | None, str]:
     """Return the newest series that applies to the release in `tree`, and a reason.
 
+    With `count`, only the first `count` patches of each are tried.
     The reason is the newest series' own if none applies: it is the one to be carried on.
     """
     newest_first = sorted(series, key=lambda found: Version(found.first), reverse=True)
     reasons = []
     for found in newest_first:
-        if (reason := why_not(tree, found)) is None:
+        if (reason := why_not(tree, found.patches()[:count])) is None:
             return found, f"series {found.name} applies"
         reasons.append(f"series {found.name}: {reason}")
     return None, reasons[0] if reasons else "there are no series"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 MAX_ITERATIONS_AT_ONE_TIME = 100_000
+MAX_TIME = 400.0
+"""Seconds. The longest scenario takes 240; unpatched, some go on for ever."""
 
 
 class Stuck(Exception):
@@ -26,6 +29,7 @@ class _Selector(selectors.SelectSelector):
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._now = 0.0
+        self.end = MAX_TIME
         self._idle_iterations = 0
         self.iterations = 0
         self.callbacks = 0
@@ -44,6 +48,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._idle_iterations = 0 if timeout > 0 else self._idle_iterations + 1
         if self._idle_iterations > MAX_ITERATIONS_AT_ONE_TIME:
             raise Stuck(f"busy loop at {self._now:.3f} s")
+        if self._now + timeout > self.end:
+            raise Stuck(f"still running at {self._now:.0f} s")
         self._now += max(timeout, 0.0)
         self.iterations += 1
         if self.on_iteration is not None:
@@ -65,6 +71,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     try:
         return loop.run_until_complete(main)
     finally:
+        loop.end = math.inf
         left = asyncio.all_tasks(loop)
         for task in left:
             task.cancel()

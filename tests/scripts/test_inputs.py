@@ -109,7 +109,7 @@ def test_a_new_release_says_which_hunk_stopped_it(tree: Path, make_series: MakeS
     pool.write_text(
         pristine.replace("line 22", "line twenty-two").replace("line 2\n", "line two\n")
     )
-    assert why_not(tree, series) == "upstream now has the change of 0001-change.patch"
+    assert why_not(tree, series.patches()) == "upstream now has the change of 0001-change.patch"
 
 
 def test_widening_a_series_keeps_its_comments(make_series: MakeSeries) -> None:

@@ -1,0 +1,207 @@
+"""Run upstream's own checks on a checkout of livekit/agents, with the tools that it pins.
+
+They are those of its makefile and workflows (ruff format, ruff check, mypy, `pytest --unit`), the
+rule of its REVIEW.md for log calls, and the new tests on the base, where each must fail.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+from check_control import read_outcomes
+from errors import UserError
+from release_env import choose_python, installed_pythons, uv
+from releases_table import load_releases
+
+NEW_TESTS = "tests/test_proc_pool.py"
+# The modules of upstream's that touch the pool.
+_UPSTREAM_TESTS = (
+    "tests/test_ipc.py",
+    "tests/test_worker_connection.py",
+    "tests/test_drain_timeout.py",
+)
+# What a log call may carry beside its message: nothing of a job but its id.
+_LOG_KEYS = {"job_id", "attempt"}
+_TIMEOUT = 900  # seconds, for one check
+
+
+def make_environment(checkout: Path, folder: Path) -> Path:
+    """Install what the checkout's `uv.lock` pins for livekit-agents and for the groups dev and
+    typing; return the interpreter.
+
+    Without a lock file, as in a stand-in, the package's requirements are taken as of the newest
+    release's day. livekit-agents itself is imported from the checkout. Raises `UserError`.
+    """
+    settings = tomllib.loads((checkout / "pyproject.toml").read_text("utf-8"))
+    package = tomllib.loads((checkout / "livekit-agents/pyproject.toml").read_text("utf-8"))
+    groups = settings.get("dependency-groups", {})
+    python = choose_python(package["project"]["requires-python"], "newest", installed_pythons())
+    interpreter = folder / "environment" / "bin" / "python"
+    uv("venv", "--quiet", "--python", python, str(folder / "environment"))
+    install = ["pip", "install", "--quiet", "--python", str(interpreter)]
+    if (checkout / "uv.lock").is_file():
+        export = ["export", "--quiet", "--frozen", "--project", str(checkout), "--no-hashes"]
+        export += ["--no-emit-workspace", "--no-header", "--no-annotate"]
+        # before dependency groups, uv had its own list, which counts as the group dev
+        tools = [f"--only-group={group}" for group in ("dev", "typing") if group in groups]
+        for name, options in {
+            "package": ["--package", "livekit-agents", "--no-dev"],
+            "tools": tools or ["--only-dev"],
+        }.items():
+            pins = folder / f"{name}.txt"
+            uv(*export, *options, "--output-file", str(pins))
+            install += ["--requirement", str(pins)]
+    else:
+        release = list(load_releases().values())[-1]
+        dated = ["--exclude-newer", release.dependencies_as_of, "--only-binary", ":all:"]
+        uv(*install, *dated, *package["project"]["dependencies"])
+        install += groups["dev"]
+    uv(*install)
+    return interpreter
+
+
+class Gates:
+    """The checks. Each returns what is wrong, or an empty text, and a remark for the report."""
+
+    def __init__(self, branch: Path, base: Path, folder: Path) -> None:
+        """`branch` is a checkout of the branch, `base` one of its base with the new tests.
+
+        `folder` is an empty directory for the environment and the reports.
+        """
+        self.branch, self.base, self.folder = branch, base, folder
+        self.python = make_environment(branch, folder)
+
+    def _run(self, checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a module of the environment in a checkout, so that it sees the checkout's package."""
+        package = str(checkout / "livekit-agents")
+        paths = {"PYTHONPATH": os.pathsep.join([str(checkout), package]), "MYPYPATH": package}
+        try:
+            return subprocess.run(
+                [str(self.python), "-m", *arguments],
+                cwd=checkout,
+                env=os.environ | paths,
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT,
+            )
+        except subprocess.TimeoutExpired:
+            raise UserError(f"{' '.join(arguments[:2])} did not end within {_TIMEOUT} s") from None
+
+    def ruff_format(self) -> tuple[str, str]:
+        """Run `ruff format --check .` with the checkout's settings."""
+        result = self._run(self.branch, "ruff", "format", "--check", ".")
+        return (result.stdout + result.stderr if result.returncode else ""), ""
+
+    def ruff_check(self) -> tuple[str, str]:
+        """Run `ruff check .` with the checkout's settings."""
+        result = self._run(self.branch, "ruff", "check", ".")
+        return (result.stdout + result.stderr if result.returncode else ""), ""
+
+    def mypy(self) -> tuple[str, str]:
+        """Run mypy on the package with the checkout's settings; errors of the base do not count.
+
+        Upstream installs every plugin first. Here they are missing, on the branch as on the base.
+        """
+
+        def errors(checkout: Path) -> set[str]:
+            cache = f"--cache-dir={self.folder / 'mypy'}"
+            result = self._run(checkout, "mypy", "--platform=linux", cache, "-p", "livekit.agents")
+            lines = [line for line in result.stdout.splitlines() if ": error: " in line]
+            if result.returncode not in (0, 1) or (result.returncode and not lines):
+                raise UserError(f"mypy failed: {(result.stdout + result.stderr)[-500:]}")
+            return {re.sub(r":\d+: ", ": ", line) for line in lines}
+
+        found = errors(self.branch)
+        if not found:
+            return "", "no error"
+        return "\n".join(sorted(found - errors(self.base))), f"{len(found)} errors, as on the base"
+
+    def _pytest(self, checkout: Path, modules: list[str], report: Path) -> str:
+        """Run test modules as upstream's unit gate does; return what pytest printed."""
+        settings = (checkout / "pyproject.toml").read_text("utf-8")
+        unit = ["--unit"] if "select with --unit" in settings else []
+        options = ["-q", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={report}"]
+        result = self._run(checkout, "pytest", *modules, *unit, *options)
+        return result.stdout + result.stderr
+
+    def tests(self) -> tuple[str, str]:
+        """Run upstream's tests that touch the pool, and the new ones, on the branch."""
+        modules = [m for m in (*_UPSTREAM_TESTS, NEW_TESTS) if (self.branch / m).is_file()]
+        report = self.folder / "branch.xml"
+        output = self._pytest(self.branch, modules, report)
+        outcomes = read_outcomes(report)
+        failed = [name for name, outcome in outcomes.items() if outcome.failed or outcome.not_run]
+        if failed or not outcomes:
+            return f"{output[-5000:]}\nnot passed: {', '.join(failed) or 'no test ran'}", ""
+        return "", f"{len(outcomes)} passed in {', '.join(modules)}"
+
+    def tests_on_base(self) -> tuple[str, str]:
+        """Run the new tests on the base; each must fail there."""
+        report = self.folder / "base.xml"
+        output = self._pytest(self.base, [NEW_TESTS], report)
+        outcomes = read_outcomes(report)
+        if not outcomes:
+            return output[-3000:], ""
+        passed = [name for name, outcome in outcomes.items() if not outcome.failed]
+        return "\n".join(passed), f"{len(outcomes)} of {len(outcomes)} fail without the fix"
+
+    def log_calls(self) -> tuple[str, str]:
+        """Check every log call in the files that differ from the base and is not in the base.
+
+        The message must be a constant and `extra` hold nothing of a job but its id: upstream's
+        REVIEW.md.
+        """
+        changed = [
+            path.relative_to(self.branch)
+            for path in sorted((self.branch / "livekit-agents").rglob("*.py"))
+            if _text(path) != _text(self.base / path.relative_to(self.branch))
+        ]
+        wrong, count = [], 0
+        for name in changed:
+            known = set(map(ast.unparse, _log_calls(self.base / name)))
+            for call in _log_calls(self.branch / name):
+                if ast.unparse(call) not in known:
+                    count += 1
+                    if not _harmless(call):
+                        wrong.append(f"{name}:{call.lineno}: {ast.unparse(call)}")
+        return "\n".join(wrong), f"{count} new log calls in {len(changed)} files"
+
+
+def _text(path: Path) -> str:
+    """Return a file's text, empty if there is no such file."""
+    return path.read_text("utf-8") if path.is_file() else ""
+
+
+def _log_calls(path: Path) -> list[ast.Call]:
+    """Return the calls of a method of `logger` in a file, in order."""
+    return [
+        node
+        for node in ast.walk(ast.parse(_text(path)))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "logger"
+    ]
+
+
+def _harmless(call: ast.Call) -> bool:
+    """Whether a log call has a constant message, and extras that hold no personal data."""
+    if not call.args or not all(isinstance(argument, ast.Constant) for argument in call.args[:1]):
+        return False
+    for keyword in call.keywords:
+        value = keyword.value
+        if keyword.arg == "exc_info" or ast.unparse(value).endswith(".logging_extra()"):
+            continue
+        keys = (
+            {ast.unparse(k).strip("'") for k in value.keys if k}
+            if isinstance(value, ast.Dict)
+            else {"?"}
+        )
+        if keyword.arg != "extra" or not keys <= _LOG_KEYS:
+            return False
+    return True
