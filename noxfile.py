@@ -118,6 +118,13 @@ def upstream_pr(session: nox.Session) -> None:
     session.run(sys.executable, "scripts/upstream_pr.py", *session.posargs, external=True)
 
 
+@nox.session(venv_backend="none", default=False)
+def figures(session: nox.Session) -> None:
+    """Measure the figures of PR_DESCRIPTION.md and write them there."""
+    path = Path(session.cache_dir, "figures").absolute()
+    session.run(sys.executable, "benchmarks/measure.py", str(path), external=True)
+
+
 @nox.session(venv_backend="none", allow_parallel=True)
 def quilt(session: nox.Session) -> None:
     """Check the series with real quilt, zero fuzz, and git am, on every distinct text."""
@@ -142,7 +149,7 @@ def lint(session: nox.Session) -> None:
     session.install("--group", "lint", "--group", "scripts")
     session.run("ruff", "format", "--check")
     session.run("ruff", "check")
-    session.run("mypy", "noxfile.py", "scripts", "tests/scripts")
+    session.run("mypy", "noxfile.py", "benchmarks", "scripts", "tests/scripts")
     session.run("python", "scripts/readme_table.py", "--check")
     workflows = sorted(str(path) for path in Path(".github/workflows").glob("*.yml"))
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)

@@ -31,10 +31,10 @@ PACKAGE = "livekit-agents"
 _STAND_IN_SETTINGS = """\
 [dependency-groups]
 dev = [
-    "mypy==2.4.1",
+    "mypy==2.3.0",
     "pytest==9.0.3",
     "pytest-asyncio==1.4.0",
-    "ruff==0.17.6",
+    "ruff==0.15.22",
 ]
 
 [tool.ruff]

@@ -1,0 +1,85 @@
+"""Measure the releases of the pull request's figures side by side; write them where they are shown.
+
+Runs `benchmarks/measure_release.py` in an environment of each, one after the other, and writes the
+table between the two markers of PR_DESCRIPTION.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from errors import UserError, run_main  # noqa: E402
+from releases_table import load_releases, replace_file  # noqa: E402
+
+BEGIN = "<!-- figures: written by nox -s figures -->"
+END = "<!-- end of figures -->"
+REPORTED = "1.5.11"
+_TIMEOUT = 300  # seconds, for one release: a burst of 250 jobs takes half a minute unpatched
+
+
+def measure(release: str, patched: bool, folder: Path) -> dict[str, Any]:
+    """Return what measure_release.py prints for a release; raise `UserError` if it fails."""
+    path = folder / f"{release}-{'patched' if patched else 'unpatched'}"
+    command = [sys.executable, str(ROOT / "scripts" / "release_env.py"), release, str(path)]
+    made = subprocess.run(
+        command + ([] if patched else ["--unpatched"]), stdout=subprocess.PIPE, text=True
+    )
+    if made.returncode != 0:
+        raise UserError(f"no environment for {release}: see above")
+    script = str(ROOT / "benchmarks" / "measure_release.py")
+    result = subprocess.run(
+        [made.stdout.strip(), script], capture_output=True, text=True, timeout=_TIMEOUT
+    )
+    if result.returncode != 0:
+        raise UserError(f"measuring {release} failed: {result.stderr.strip()[-400:]}")
+    measured: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    print(json.dumps(measured), flush=True)
+    return measured
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """Return a Markdown table with a row for each measurement, by label."""
+    bursts = list(next(iter(rows.values()))["cpu"])
+    lines = [
+        "| release | jobs stalled | slowest verdict | processes spawned | CPU a waiting job, "
+        f"{', '.join(bursts)} waiting |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for label, row in rows.items():
+        verdict = f"{row['slowest']:.1f} s" if row["slowest"] else "none"
+        cpu = ", ".join(f"{row['cpu'][jobs]:.1f}" for jobs in bursts)
+        spawned = f"{row['spawned']} in {row['seconds']:.0f} s"
+        lines.append(f"| {label} | {row['stalled']} of 3 | {verdict} | {spawned} | {cpu} ms |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Measure, and fill in the table of PR_DESCRIPTION.md."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("folder", type=Path, help="directory for the environments")
+    options = parser.parse_args()
+    description = ROOT / "PR_DESCRIPTION.md"
+    before, begin, rest = description.read_text("utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise UserError(f"{description} lacks the markers {BEGIN} and {END}")
+    newest = list(load_releases())[-1]
+    rows = {
+        REPORTED: measure(REPORTED, False, options.folder),
+        newest: measure(newest, False, options.folder),
+        f"{newest} with this change": measure(newest, True, options.folder),
+    }
+    replace_file(description, f"{before}{begin}\n{table(rows)}\n{end}{after}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)
