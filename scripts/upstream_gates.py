@@ -6,15 +6,19 @@ rule of its REVIEW.md for log calls, and the new tests on the base, where each m
 
 from __future__ import annotations
 
+import argparse
 import ast
 import os
 import re
 import subprocess
+import sys
+import tempfile
+import time
 import tomllib
 from pathlib import Path
 
 from check_control import read_outcomes
-from errors import UserError
+from errors import UserError, run_main
 from release_env import choose_python, installed_pythons, uv
 from releases_table import load_releases
 
@@ -205,3 +209,43 @@ def _harmless(call: ast.Call) -> bool:
         if keyword.arg != "extra" or not keys <= _LOG_KEYS:
             return False
     return True
+
+
+def run_gates(branch: Path, base: Path, folder: Path) -> list[str]:
+    """Run every check, a line for each on stdout; return the names of those that failed."""
+    print("installing upstream's tools", flush=True)
+    gates = Gates(branch, base, folder)
+    failed = []
+    for name, gate in {
+        "ruff format": gates.ruff_format,
+        "ruff check": gates.ruff_check,
+        "mypy": gates.mypy,
+        "log calls": gates.log_calls,
+        "tests": gates.tests,
+        "new tests on the base": gates.tests_on_base,
+    }.items():
+        start = time.monotonic()
+        wrong, remark = gate()
+        print(
+            f"{name}: {'FAILED' if wrong else 'passed'} in {time.monotonic() - start:.0f} s", end=""
+        )
+        print(f", {remark}" if remark else "", flush=True)
+        if wrong:
+            print(wrong, file=sys.stderr, flush=True)
+            failed.append(name)
+    return failed
+
+
+def main() -> int:
+    """Run the checks on two checkouts; return 1 if one fails."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("branch", type=Path, help="a checkout of the branch")
+    parser.add_argument("base", type=Path, help="a checkout of its base, with the new tests")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="livekit-procpool-") as folder:
+        failed = run_gates(options.branch.resolve(), options.base.resolve(), Path(folder).resolve())
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    run_main(main)

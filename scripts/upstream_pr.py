@@ -12,10 +12,8 @@ from __future__ import annotations
 import argparse
 import re
 import subprocess
-import sys
 import tarfile
 import tempfile
-import time
 from pathlib import Path
 
 from apply_series import git_environment
@@ -23,7 +21,7 @@ from errors import UserError, one_line, run_main
 from fetch import fetch
 from releases_table import PATCHES, ROOT, Series, load_all_series, load_releases, replace_file
 from try_release import find_series
-from upstream_gates import NEW_TESTS, Gates
+from upstream_gates import NEW_TESTS, run_gates
 
 # Where upstream's repository keeps the package, and where the stand-in does.
 PACKAGE = "livekit-agents"
@@ -98,7 +96,7 @@ def mail(patch: Path, author: str | None) -> str:
     return head + separator + diff
 
 
-def tests_of(patch: Path, patches: Path = PATCHES) -> Path:
+def added_tests(patch: Path, patches: Path = PATCHES) -> Path:
     """Return the patch that adds the tests of `patch`; raise `UserError` if there is none."""
     folder = patches / "upstream-tests"
     idea = patch.name.partition("-")[2]
@@ -169,35 +167,10 @@ def identity(repository: Path, author: str) -> dict[str, str]:
 def commit_series(checkout: Path, patches: list[Path], author: str | None, **who: str) -> None:
     """Commit the patches and their tests in `checkout`, in order; raise `UserError`."""
     for patch in patches:
-        for text, directory in ((patch, [f"--directory={PACKAGE}"]), (tests_of(patch), [])):
+        for text, directory in ((patch, [f"--directory={PACKAGE}"]), (added_tests(patch), [])):
             message = checkout.parent / text.name
             message.write_text(mail(text, author), "utf-8")
             git(checkout, "am", "--quiet", *directory, str(message), **who)
-
-
-def run_gates(branch: Path, base: Path, folder: Path) -> list[str]:
-    """Run every check, a line for each on stdout; return the names of those that failed."""
-    print("installing upstream's tools", flush=True)
-    gates = Gates(branch, base, folder)
-    failed = []
-    for name, gate in {
-        "ruff format": gates.ruff_format,
-        "ruff check": gates.ruff_check,
-        "mypy": gates.mypy,
-        "log calls": gates.log_calls,
-        "tests": gates.tests,
-        "new tests on the base": gates.tests_on_base,
-    }.items():
-        start = time.monotonic()
-        wrong, remark = gate()
-        print(
-            f"{name}: {'FAILED' if wrong else 'passed'} in {time.monotonic() - start:.0f} s", end=""
-        )
-        print(f", {remark}" if remark else "", flush=True)
-        if wrong:
-            print(wrong, file=sys.stderr, flush=True)
-            failed.append(name)
-    return failed
 
 
 def choose_series(checkout: Path, base: str, count: str | None) -> tuple[Series, list[Path]]:

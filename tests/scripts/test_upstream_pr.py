@@ -1,0 +1,99 @@
+"""The upstream branch: what is committed, and that a clone is left as it was when that fails."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from errors import UserError
+from releases_table import load_all_series
+from test_inputs import run
+from upstream_gates import _harmless, _log_calls
+from upstream_pr import description, git, mail, parse_prefix, added_tests
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A repository that has the layout of livekit/agents and a pool that no patch fits."""
+    path = tmp_path / "agents"
+    pool = path / "livekit-agents" / "livekit" / "agents" / "ipc" / "proc_pool.py"
+    pool.parent.mkdir(parents=True)
+    pool.write_text("another pool\n")
+    identity = ["-c", "user.name=x", "-c", "user.email=x@example.invalid"]
+    git(path, "init", "--quiet", "--initial-branch=main")
+    git(path, "add", "--all")
+    git(path, *identity, "commit", "--quiet", "--message", "base")
+    return path
+
+
+def state(clone: Path) -> list[str]:
+    return [
+        git(clone, "for-each-ref"),
+        git(clone, "status", "--short"),
+        git(clone, "worktree", "list"),
+    ]
+
+
+@pytest.mark.parametrize(("text", "last"), [("1", 1), ("1-2", 2), ("1-6", 6)])
+def test_a_prefix(text: str, last: int) -> None:
+    assert parse_prefix(text, 6) == last
+
+
+@pytest.mark.parametrize("text", ["2", "2-3", "1-7", "1-0", "0", "", "one", "1-2-3"])
+def test_what_is_no_prefix(text: str) -> None:
+    with pytest.raises(UserError, match="give 1-N"):
+        parse_prefix(text, 6)
+
+
+def test_every_patch_of_the_newest_series_has_tests() -> None:
+    found = [added_tests(patch) for patch in load_all_series()[-1].patches()]
+    assert len(set(found)) == len(found) and all(path.is_file() for path in found)
+
+
+def test_mail_leaves_out_what_only_this_project_needs() -> None:
+    patch = load_all_series()[-1].patches()[0]
+    text = mail(patch, "Jane Doe <jane@example.invalid>")
+    assert "\nFrom: Jane Doe <jane@example.invalid>\n" in text
+    assert "Forwarded" not in text and "Last-Update" not in text and "\nBug: https" in text
+    assert text.partition("\n---\n")[2] == patch.read_text().partition("\n---\n")[2]
+
+
+def test_a_part_of_the_series_says_so() -> None:
+    patches = load_all_series()[-1].patches()
+    assert "patches 1 to 2 of 6: bound the wait" in description(patches[:2], 6)
+    assert "first part" not in description(patches, 6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["main"], ["base main", "hunk", "proc_pool.py", "0001-"]),
+        (["nowhere"], ["no ref nowhere"]),
+        (["main", "--branch", "main"], ["has a branch main"]),
+        (["main", "--author", "nobody"], ["not an author"]),
+        (["main", "--patches", "2-3"], ["give 1-N"]),
+    ],
+)
+def test_a_failure_is_one_line_and_leaves_the_clone(
+    clone: Path, arguments: list[str], words: list[str]
+) -> None:
+    before = state(clone)
+    result: subprocess.CompletedProcess[str] = run("upstream_pr", str(clone), *arguments)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1 and all(word in result.stderr for word in words)
+    assert state(clone) == before
+
+
+@pytest.mark.parametrize(
+    ("call", "harmless"),
+    [
+        ('logger.error("a job failed", extra={"job_id": job_id})', True),
+        ('logger.error("after %d attempts", n, extra=proc.logging_extra())', True),
+        ('logger.error(f"{job} failed")', False),
+        ('logger.error("a job failed", extra={"job": job})', False),
+        ('logger.error("a job failed", extra=job)', False),
+    ],
+)
+def test_log_calls(tmp_path: Path, call: str, harmless: bool) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(call)
+    assert [_harmless(found) for found in _log_calls(path)] == [harmless]
