@@ -8,7 +8,7 @@ from errors import UserError
 from releases_table import load_all_series
 from test_inputs import run
 from upstream_gates import _harmless, _log_calls
-from upstream_pr import description, git, mail, parse_prefix, added_tests
+from upstream_pr import added_tests, description, git, mail, parse_prefix
 
 
 @pytest.fixture
