@@ -389,3 +389,22 @@ def test_a_job_whose_process_fails_to_take_it_keeps_its_place() -> None:
         await world.aclose()
 
     play(scenario, always("ready", 1.0))
+
+
+def test_jobs_whose_processes_fail_together_keep_their_order() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+
+        def die(executor: Any) -> None:
+            if executor.index < 2:
+                world.loop.call_soon(setattr, executor, "alive", False)
+
+        world.pool.on("process_ready", die)
+        jobs = [world.launch() for _ in range(4)]
+        await world.ended()
+        assert all(job.ran for job in jobs)
+        assert list(world.launched) == [job.id for job in jobs]
+        await world.aclose()
+
+    # two become ready at once and die, then one after the other
+    play(scenario, lambda index, now: Outcome("ready", 1.0 + (index > 1) * index), concurrency=2)
