@@ -8,12 +8,15 @@ the user's own index settings hold; it uses an installed Python and downloads no
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
 import subprocess
 import sys
+import time
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 from build_wheel import build_release
@@ -27,6 +30,19 @@ from uv import find_uv_bin
 
 # Children of the tests import the release often, also where PYTHONDONTWRITEBYTECODE is set.
 _INSTALL = ["pip", "install", "--quiet", "--compile-bytecode", "--python"]
+
+# In the environment's directory: what each phase of making it took, in seconds.
+TIMES = "procpool-times.json"
+
+
+@contextlib.contextmanager
+def timed(times: dict[str, float], phase: str) -> Iterator[None]:
+    """Add the seconds that the block takes to `times[phase]`."""
+    start = time.monotonic()
+    try:
+        yield
+    finally:
+        times[phase] = times.get(phase, 0.0) + time.monotonic() - start
 
 
 def _interpreter(path: Path) -> Path:
@@ -143,18 +159,24 @@ def _make_dependencies(requirements: list[str], as_of: str, python: str, folder:
     return interpreter
 
 
-def make_environment(release: Release, wheel: Path, python: str, path: Path) -> Path:
+def make_environment(
+    release: Release, wheel: Path, python: str, path: Path, times: dict[str, float] | None = None
+) -> Path:
     """Make the environment in the directory `path` and return its interpreter.
 
     `wheel` is alone in it: a path file (the module `site` of the standard library) lets it see its
-    dependencies, which releases with the same requirements and date share. Raises `UserError`.
+    dependencies, which releases with the same requirements and date share. What the phases took, in
+    seconds, is added to `times`. Raises `UserError`.
     """
-    shared = _make_dependencies(
-        wheel_requirements(wheel), release.dependencies_as_of, python, path.parent
-    )
+    times = {} if times is None else times
+    with timed(times, "dependencies"):
+        shared = _make_dependencies(
+            wheel_requirements(wheel), release.dependencies_as_of, python, path.parent
+        )
     interpreter = _interpreter(path)
-    uv("venv", "--quiet", "--clear", "--python", python, str(path))
-    uv(*_INSTALL, str(interpreter), "--no-deps", str(wheel))
+    with timed(times, "install"):
+        uv("venv", "--quiet", "--clear", "--python", python, str(path))
+        uv(*_INSTALL, str(interpreter), "--no-deps", str(wheel))
     [site_packages] = path.glob("[Ll]ib/**/site-packages")
     dependencies = shared.parent.parent / site_packages.relative_to(path)
     (site_packages / "dependencies.pth").write_text(f"{dependencies}\n", "utf-8")
@@ -180,12 +202,19 @@ def main() -> int:
     if missing := missing_python(release, options.python, installed):
         print(f"notice: {missing}; testing {release.version} on {python}", file=sys.stderr)
     wheels = options.path.parent / f"{options.path.name}-wheel"
-    wheel = fetch(release) if options.unpatched else build_release(release, series, wheels)
+    times: dict[str, float] = {}
+    with timed(times, "fetch"):
+        wheel = fetch(release)
+    if not options.unpatched:
+        with timed(times, "patch and build"):
+            wheel = build_release(release, series, wheels)
     print(
         f"{wheel.name}: Python {python}, dependencies as of {release.dependencies_as_of}",
         file=sys.stderr,
     )
-    print(make_environment(release, wheel, python, options.path))
+    interpreter = make_environment(release, wheel, python, options.path, times)
+    (options.path / TIMES).write_text(json.dumps(times), "utf-8")
+    print(interpreter)
     return 0
 
 
