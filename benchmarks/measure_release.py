@@ -1,7 +1,8 @@
 """Measure one release, patched or not, with the Python that it is installed for; print JSON.
 
-Two things: what the scenario of `scripts/doctor.py` sees with real processes, and the CPU time of the event loop
-for each job of a burst that waits, with executors that take 20 ms to be ready and cost nothing.
+Two things: what the scenario of `scripts/doctor.py` sees with real processes, and the CPU time of
+the event loop for each job of a burst that waits, with executors that take 20 ms to be ready and
+cost nothing.
 """
 
 from __future__ import annotations
@@ -68,9 +69,9 @@ async def burst(jobs: int) -> float:
 
 def main() -> None:
     """Print {"version", "stalled", "slowest", "spawned", "seconds", "cpu": {jobs: ms}} as JSON."""
+    from doctor import reproduce
     from livekit.agents import version
     from livekit.agents.ipc import job_proc_executor
-    from doctor import reproduce
 
     logging.getLogger("livekit.agents").setLevel(logging.CRITICAL)
     with mock.patch.object(job_proc_executor, "ProcJobExecutor", Executor):

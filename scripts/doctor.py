@@ -42,7 +42,7 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -252,13 +252,11 @@ def judge_patched(read: Read, info: str, version: str, record: dict[str, str]) -
         problems.append(f"NOTICE names a pool that is not the one of {base_of(version)}")
     if problems:
         return Finding("modified", problems)
-    why = [f"all {len(names)} changed files are as the wheel's NOTICE states"]
+    reasons = [f"all {len(names)} changed files are as the wheel's NOTICE states"]
     if not record:
-        why.append("there is no RECORD: checked against NOTICE only")
+        reasons.append("there is no RECORD: checked against NOTICE only")
     newest = next((row.revision for row in ROWS if row.series == series), None)
-    return Finding(
-        "patched", why, series=series, revision=revision, newest_revision=newest
-    )
+    return Finding("patched", reasons, series=series, revision=revision, newest_revision=newest)
 
 
 def judge(read: Read, info: str | None) -> Finding:
@@ -405,7 +403,8 @@ def examine_python(python: str) -> tuple[Finding, list[Path]]:
         paths = [Path(path) for path in json.loads(result.stdout.splitlines()[-1])]
     except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
         raise Unknown(f"{python} does not run: give the interpreter of an environment") from None
-    return examine_folders([path for path in paths if path.is_dir()], f"the path of {python}"), paths
+    paths = [path for path in paths if path.is_dir()]
+    return examine_folders(paths, f"the path of {python}"), paths
 
 
 def examine_wheel(wheel: Path) -> Finding:
@@ -413,7 +412,7 @@ def examine_wheel(wheel: Path) -> Finding:
     try:
         with zipfile.ZipFile(wheel) as archive:
             names = set(archive.namelist())
-            infos = sorted({n.split("/")[0] for n in names if n.split("/")[0].endswith("dist-info")})
+            infos = sorted({n.split("/")[0] for n in names if n.endswith(".dist-info/METADATA")})
             if not [info for info in infos if _is_ours(info.split("-")[0])]:
                 raise Unknown(f"{wheel} is not a wheel of livekit-agents")
             finding = judge(lambda n: archive.read(n) if n in names else None, infos[0])
@@ -438,7 +437,7 @@ class Pin(NamedTuple):
 
 
 def read_lock(path: Path) -> list[Pin]:
-    """Return what uv.lock, poetry.lock or pylock.toml (PEP 751) pins, an entry for each [[package]].
+    """Return what uv.lock, poetry.lock or pylock.toml (PEP 751) pins: an entry a [[package]].
 
     All three are written by programs, with a package's name and version on lines of their own.
     """
@@ -586,13 +585,13 @@ def lock_command(path: Path, pin: Pin, version: str, wheel: str) -> str:
     entry = re.sub(r"\s*--hash=\S+", "", pin.text)
     equal = f"=={pin.version}"
     entry = entry.replace(equal, f"=={version}") if equal in entry else wheel
-    edit = shlex.quote(f"{pin.first}s|.*|{entry}")
+    edit = shlex.quote(f"{pin.first}s|.*|{entry}|")
     if "--hash=" in pin.text:
         digest = f'"$(sha256sum {shlex.quote(wheel)} | cut -c1-64)"'
-        edit = shlex.quote(f"{pin.first}s|.*|{entry} --hash=sha256:") + digest
+        edit = shlex.quote(f"{pin.first}s|.*|{entry} --hash=sha256:") + f"{digest}'|'"
     delete = f" -e {pin.first + 1},{pin.last}d" if pin.last > pin.first else ""
-    links = shlex.quote(f"\n--find-links {wheel.rpartition('/')[0] or '.'}\n")
-    return f"sed -i.bak -e {edit}'|'{delete} {_quote(path)} && printf {links} >> {_quote(path)}"
+    append = f"printf '\\n--find-links %s\\n' {_quote(wheel.rpartition('/')[0])}"
+    return f"sed -i.bak -e {edit}{delete} {_quote(path)} && {append} >> {_quote(path)}"
 
 
 # -- the scenario: whether a job stalls ------------------------------------------------------------
@@ -678,7 +677,8 @@ async def reproduce(
     pool = make_pool(4, initialize_timeout)
     spawned: list[Any] = []
     pool.on("process_created", spawned.append)
-    print(f"livekit-agents {version.__version__}: no process can initialize, 3 jobs wait", flush=True)
+    release = f"livekit-agents {version.__version__}"
+    print(f"{release}: no process can initialize, 3 jobs wait", flush=True)
     start = time.monotonic()
     starting = asyncio.ensure_future(pool.start())  # before 1.4.2 it blocks for ever
 
@@ -744,8 +744,8 @@ def _end_group(group: int) -> None:
 def run_live(python: str) -> dict[str, Any]:
     """Run the scenario with an interpreter; return its numbers, `result` and what it `saw`.
 
-    `result` is "stall", "no stall" or "inconclusive". The processes are in a session of their own,
-    which is ended as a whole.
+    `result` is "stall", "no stall" or "inconclusive", and `text` says so in a line. The processes
+    are in a session of their own, which is ended as a whole.
     """
     if not OWN_FILE.is_file() or not hasattr(os, "killpg"):
         raise Unknown("--live needs doctor.py as a file, on Linux or macOS")
@@ -769,28 +769,30 @@ def run_live(python: str) -> dict[str, Any]:
         output.seek(0)
         saw = output.read().decode("utf-8", "replace").splitlines()
     try:
-        seen: dict[str, Any] = json.loads(saw.pop())
-    except (IndexError, ValueError):
-        return {"result": "inconclusive", "saw": saw[-3:]}
-    enough = seen["waited"] >= seen["limit"]
-    result = "no stall" if not seen["stalled"] else "stall" if enough else "inconclusive"
-    return {"result": result, "saw": saw, **seen}
+        seen: dict[str, Any] = json.loads(saw[-1])
+        stalled, waited = seen["stalled"], seen["waited"]
+    except (IndexError, KeyError, TypeError, ValueError):
+        text = f"nothing was proved in the time there is: {' '.join(saw[-1:]) or 'no output'}"
+        return {"result": "inconclusive", "text": text, "saw": saw[-20:]}
+    if not stalled:
+        result, text = (
+            "no stall",
+            f"no job stalled, the slowest ended after {seen['slowest']:.0f} s",
+        )
+    elif waited >= seen["limit"]:
+        result, text = "stall", f"{stalled} of 3 jobs still waited after {waited:.0f} s"
+    else:
+        result, text = "inconclusive", f"importing took too long to wait more than {waited:.0f} s"
+    return {"result": result, "text": text, "saw": saw[:-1], **seen}
 
 
 def add_live(finding: Finding, live: dict[str, Any]) -> None:
     """Let what --live saw decide together with what the files say."""
     finding.live = live
-    if live["result"] == "stall":
-        text = f"live: {live['stalled']} of 3 jobs still waited after {live['waited']:.0f} s"
-        if finding.state != "partly":
-            finding.state = "affected"
-    elif live["result"] == "no stall":
-        text = f"live: no job stalled, the slowest verdict came after {live['slowest']:.0f} s"
-    else:
-        text = f"live: nothing proved within 30 s: {' '.join(live['saw'][-1:]) or 'no output'}"
-        if finding.state == "patched":
-            finding.state = "unknown"
-    finding.why.append(text)
+    if live["result"] == "stall" and finding.state != "partly":
+        finding.state = "affected"
+    if live["result"] == "inconclusive" and finding.state == "patched":
+        finding.state = "unknown"
 
 
 # -- the report ------------------------------------------------------------------------------------
@@ -818,10 +820,11 @@ def _headline(finding: Finding) -> str:
 
 def report(finding: Finding) -> str:
     """Return the finding for people."""
-    lines = [f"livekit-agents {finding.version or '(no version)'} in {finding.where or '(nowhere)'}"]
-    lines = lines if finding.version or finding.where else []
-    lines += [_headline(finding), *(f"why: {line}" for line in finding.why)]
+    lines = [_headline(finding), *(f"why: {line}" for line in finding.why)]
+    if finding.where:
+        lines.insert(0, f"livekit-agents {finding.version or '(no version)'} in {finding.where}")
     if finding.live:
+        lines.append(f"live: {finding.live['text']}")
         lines += [f"     {line}" for line in finding.live["saw"]]
     if finding.fix:
         lines.append(f"fix: {finding.fix}")
@@ -842,7 +845,8 @@ def _environment_of(folder: Path) -> str:
 def examine(target: str | None, python: str, wheels: Wheels) -> Finding:
     """Judge the target, else the environment of the interpreter, and say what mends it."""
     path = Path(target or "")
-    pin, paths = None, []
+    pin: Pin | None = None
+    paths: list[Path] = []
     if target is None:
         finding, paths = examine_python(python)
     elif not path.exists():
@@ -858,8 +862,8 @@ def examine(target: str | None, python: str, wheels: Wheels) -> Finding:
         finding, pin = examine_lock(path)
 
     base, row = base_of(finding.version or ""), row_of(finding.version)
-    newest = finding.state == "patched" and (finding.revision or 0) >= (finding.newest_revision or 0)
-    if newest or finding.state == "unknown":
+    older = (finding.revision or 0) < (finding.newest_revision or 0)
+    if finding.state == "unknown" or (finding.state == "patched" and not older):
         return finding
     if row is None:
         finding.fix = wheels.nox("releases") if wheels.checkout else None
@@ -873,6 +877,9 @@ def examine(target: str | None, python: str, wheels: Wheels) -> Finding:
             fix = install_command(python, paths, wheel)
         stale = f"{_quote('rm', '-r', *finding.stale)} && " if finding.stale else ""
         finding.fix = f"{build}{stale}{fix}"
+        if wheels.checkout is None and wheels.given is None:
+            session = wheels.nox("wheel", "--", base)
+            finding.why.append(f"the fix takes what '{session}' wrote; --wheels says where it is")
     return finding
 
 
