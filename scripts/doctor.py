@@ -561,7 +561,9 @@ def install_command(python: str, paths: list[Path], wheel: str) -> str:
     """Return what replaces livekit-agents, and nothing else, in an environment."""
     if any((path / "pip" / "__init__.py").is_file() for path in paths):
         return _quote(python, "-m", "pip", "install", "--no-deps", "--force-reinstall", wheel)
-    return _quote("uv", "pip", "install", "--python", python, "--no-deps", "--reinstall", wheel)
+    # a file edited in place may be edited in uv's cache too: they are hard links of each other
+    install = ["uv", "pip", "install", "--python", python, "--no-cache", "--no-deps", "--reinstall"]
+    return _quote(*install, wheel)
 
 
 def _extras(project: Path) -> str:
