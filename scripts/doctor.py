@@ -376,8 +376,17 @@ def _editable_source(info: Path) -> list[Path]:
     return [source, source / "src"] if editable else []
 
 
+def _distinct(folders: list[Path]) -> list[Path]:
+    """Return each folder once, in order: lib64 is often a link to lib, and both on sys.path."""
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        found.setdefault(folder.resolve(), folder)
+    return list(found.values())
+
+
 def examine_folders(folders: list[Path], named: str) -> Finding:
     """Judge the livekit-agents that is imported from `folders`, in the order of sys.path."""
+    folders = _distinct(folders)
     infos = [
         info
         for folder in folders
@@ -385,7 +394,7 @@ def examine_folders(folders: list[Path], named: str) -> Finding:
         if _is_ours(info.name.split("-")[0])
     ]
     sources = [source for info in infos for source in _editable_source(info)]
-    roots = [folder for folder in [*folders, *sources] if (folder / POOL).is_file()]
+    roots = [root for root in _distinct([*folders, *sources]) if (root / POOL).is_file()]
     if not roots and not infos:
         raise Unknown(f"no livekit-agents found in {named}")
     root = roots[0] if roots else infos[0].parent
@@ -403,7 +412,7 @@ def examine_folders(folders: list[Path], named: str) -> Finding:
         finding.why.append(f"several are installed in one folder: {', '.join(here)}")
         finding.stale = [str(root / name) for name in here if name != info]
         finding.state = "modified" if finding.state == "patched" else finding.state
-    if len(set(roots)) > 1:
+    if len(roots) > 1:
         finding.why.append(f"another copy, which is not the one imported: {roots[1]}")
     return finding
 

@@ -27,6 +27,7 @@ from doctor_table import BEGIN, END, render
 from errors import UserError
 from fetch import file_sha256
 from releases_table import ROOT, Series, load_all_series, load_releases, write_between
+from test_inputs import run as run_script
 from uv import find_uv_bin
 
 MakeSeries = Callable[..., Series]
@@ -222,6 +223,9 @@ def test_a_patched_install_whose_notice_tells_another_story(
     (site / PATCHED / "RECORD").unlink()
     found = examine(site)
     assert found["state"] == "patched" and "NOTICE only" in found["why"][1]
+    patch = (site / PATCHED / "procpool" / "0001-change.patch").rename(tmp_path / "patch")
+    assert "the patches are not in it: 0001-change.patch" in examine(site)["why"]
+    patch.rename(site / PATCHED / "procpool" / "0001-change.patch")
     notice = site / PATCHED / "procpool" / "NOTICE"
     text = notice.read_text()
     for old, new, words in (
@@ -306,7 +310,11 @@ def test_source_trees_and_editable_installs(tmp_path: Path, examine: Examine) ->
 def test_a_copy_that_hides_another(tmp_path: Path, examine: Examine, patched: Path) -> None:
     site = install(pristine(tmp_path / "wheel"), tmp_path / "site")
     other = install(patched, tmp_path / "other")
-    (site / "other.pth").write_text(f"{other}\n")
+    link = tmp_path / "lib64"
+    link.symlink_to(site)
+    (site / "other.pth").write_text(f"{link}\n")
+    assert len(examine(site)["why"]) == 1
+    (site / "other.pth").write_text(f"{link}\n{other}\n")
     found = examine(site)
     assert found["state"] == "affected" and str(other) in found["why"][-1]
 
@@ -552,6 +560,12 @@ def test_the_fix_of_other_lock_files(tmp_path: Path, examine: Examine, patched: 
 # -- the command line ------------------------------------------------------------------------------
 
 
+def test_exit_codes() -> None:
+    """What can stall is never 0."""
+    stalls = dict.fromkeys(["affected", "partly", "modified"], 1)
+    assert {"patched": 0, "unknown": 2, **stalls} == EXIT_CODES
+
+
 def test_json_schema(tmp_path: Path, examine: Examine, patched: Path) -> None:
     keys = {
         "state": str,
@@ -677,13 +691,16 @@ import asyncio
 
 class ProcPool:
     def __init__(self, *, num_idle_processes, mp_ctx):
-        pass
+        self.closed = asyncio.Event()
 
     def on(self, event, callback):
         pass
 
     async def start(self):
-        await asyncio.Event().wait()  # as before 1.4.2
+        await self.closed.wait()  # as before 1.4.2
+
+    async def aclose(self):
+        self.closed.set()
 
     async def launch_job(self, info):
         {launch}
@@ -710,66 +727,67 @@ def Job(**values):
 """
 
 
-@pytest.fixture
-def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Return a function that runs --live, with short limits, on a pool that is made up."""
+def fake(folder: Path, launch: str, imported: str = "", seconds: float = 8) -> dict[str, str]:
+    """Write a made-up livekit-agents, and the scripts with short limits, into a folder.
 
-    def run_it(launch: str, imported: str = "", seconds: float = 8) -> dict[str, Any]:
-        site = tmp_path / "fake"
-        for name, text in {
-            "livekit/agents/__init__.py": imported,
-            "livekit/agents/version.py": '__version__ = "1.0.1"\n',
-            "livekit/agents/job.py": FAKE_JOB,
-            "livekit/agents/ipc/__init__.py": "",
-            POOL: FAKE_POOL.format(launch=launch),
-            "livekit/protocol/agent.py": FAKE_AGENT,
-        }.items():
-            (site / name).parent.mkdir(parents=True, exist_ok=True)
-            (site / name).write_text(text)
-        text = DOCTOR.read_text()
-        for old, new in (
-            ("return 3 * (initialize_timeout + 5) + 1", "return 0.5"),
-            ("LIVE_SECONDS = 28.0", f"LIVE_SECONDS = {seconds}"),
-        ):
-            assert text.count(old) == 1
-            text = text.replace(old, new)
-        (tmp_path / "doctor.py").write_text(text)
-        monkeypatch.setenv("PYTHONPATH", str(site))
-        result = subprocess.run(
-            [sys.executable, str(tmp_path / "doctor.py"), "--live", "--json"],
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
-        found: dict[str, Any] = json.loads(result.stdout)
-        assert result.returncode == found["exit_code"]
-        return found
-
-    return run_it
+    Returns the environment variables to run them with.
+    """
+    for name, text in {
+        "livekit/agents/__init__.py": imported,
+        "livekit/agents/version.py": '__version__ = "1.0.1"\n',
+        "livekit/agents/job.py": FAKE_JOB,
+        "livekit/agents/ipc/__init__.py": "",
+        POOL: FAKE_POOL.format(launch=launch),
+        "livekit/protocol/agent.py": FAKE_AGENT,
+    }.items():
+        path = folder / "site" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    text = DOCTOR.read_text()
+    for old, new in (
+        ("return 3 * (initialize_timeout + 5) + 1", "return 0.5"),
+        ("LIVE_SECONDS = 28.0", f"LIVE_SECONDS = {seconds}"),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    (folder / "doctor.py").write_text(text)
+    shutil.copy(ROOT / "scripts" / "reproduce.py", folder)
+    return os.environ | {"PYTHONPATH": str(folder / "site")}
 
 
-def test_live_sees_a_stall(live: Callable[..., dict[str, Any]]) -> None:
-    found = live("await asyncio.Event().wait()")
+def live(folder: Path, *arguments: Any) -> dict[str, Any]:
+    environment = fake(folder, *arguments)
+    command = [sys.executable, str(folder / "doctor.py"), "--live", "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment)
+    found: dict[str, Any] = json.loads(result.stdout)
+    assert result.returncode == found["exit_code"]
+    return found
+
+
+HANGS = "await asyncio.Event().wait()"
+ENDS = "raise RuntimeError('no process became available')"
+
+
+def test_live_sees_a_stall(tmp_path: Path) -> None:
+    found = live(tmp_path, HANGS)
     assert found["live"]["result"] == "stall" and found["live"]["stalled"] == 3
     assert found["state"] == "affected"
     assert "job-2: STALLED" in " ".join(found["live"]["saw"])
 
 
-def test_live_sees_none(live: Callable[..., dict[str, Any]]) -> None:
-    found = live("raise RuntimeError('no process became available')")
+def test_live_sees_none(tmp_path: Path) -> None:
+    found = live(tmp_path, ENDS)
     assert found["live"]["result"] == "no stall" and found["live"]["stalled"] == 0
     assert found["state"] == "modified"  # as without --live
 
 
-def test_live_that_cannot_import(live: Callable[..., dict[str, Any]]) -> None:
-    found = live("pass", imported="import no_such_module")
+def test_live_that_cannot_import(tmp_path: Path) -> None:
+    found = live(tmp_path, "pass", "import no_such_module")
     assert found["live"]["result"] == "inconclusive"
     assert "no_such_module" in found["live"]["text"]
 
 
-def test_live_ends_in_time_and_leaves_no_process(
-    tmp_path: Path, live: Callable[..., dict[str, Any]]
-) -> None:
+def test_live_ends_in_time_and_leaves_no_process(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     hang = (
         "import os, signal, subprocess, sys, time\n"
@@ -779,17 +797,36 @@ def test_live_ends_in_time_and_leaves_no_process(
         "time.sleep(600)\n"
     )
     start = time.monotonic()
-    found = live("pass", imported=hang, seconds=3)
+    found = live(tmp_path, "pass", hang, 3)
     assert time.monotonic() - start < 6
     assert found["live"]["result"] == "inconclusive"
     for pid in map(int, pids.read_text().split()):
         assert not alive(pid)
 
 
+@pytest.mark.parametrize(("launch", "code"), [(HANGS, 1), (ENDS, 0)], ids=["stall", "none"])
+def test_reproduce_runs_the_same_scenario(tmp_path: Path, launch: str, code: int) -> None:
+    environment = fake(tmp_path, launch)
+    command = [sys.executable, str(tmp_path / "reproduce.py")]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert result.returncode == code
+    assert result.stdout.splitlines()[-1] == f"{3 * code} of 3 jobs stalled"
+
+
+def test_reproduce_without_livekit_agents() -> None:
+    result = run_script("reproduce")
+    assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
+
+
 def alive(pid: int) -> bool:
     """Whether a process runs; one that has ended and waits to be reaped does not."""
-    result = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
-    return result.stdout.strip() not in ("", "Z", "Z+", "Zs")
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:  # it ended just now, or there is no /proc
+        return sys.platform != "linux"
 
 
 @pytest.mark.parametrize(
