@@ -2,10 +2,10 @@
 
 Looks at the environment of the Python that runs it, or at what it is pointed at: `--python
 VENV/bin/python`, a wheel, a site-packages folder or source tree, or a lock file (requirements.txt,
-uv.lock, poetry.lock, pylock.toml). Nothing of livekit is imported, and nothing is changed. The
-state comes from the files: their sha256 against RECORD, against the releases' own texts of the
+uv.lock, poetry.lock, pylock.toml). Nothing is changed and, without `--live`, nothing is imported.
+The state comes from the files: their sha256 against RECORD, against the releases' own texts of the
 process pool, and against the NOTICE of a patched wheel. The version number alone is never trusted;
-of a lock file it is all there is.
+of a lock file it is all there is, unless that names a wheel that is there.
 
 exit codes:
   0  patched: every changed file is as the patched wheel's NOTICE states; also an older revision
