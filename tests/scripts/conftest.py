@@ -82,16 +82,15 @@ def make_series(tmp_path: Path) -> Callable[..., Series]:
     return make
 
 
-@pytest.fixture
-def wheel(tmp_path: Path) -> Path:
-    """Return a pristine wheel, compressed, with modes, order and time stamps worth keeping."""
-    info = "livekit_agents-1.0.1.dist-info"
-    members = {
-        "livekit/agents/zebra.py": b"zebra\n",
-        POOL: POOL_TEXT.encode(),
-        "livekit/agents/tool.sh": b"#!/bin/sh\n",
-        "livekit/agents/version.py": b'__version__ = "1.0.1"\n',
-        f"{info}/METADATA": METADATA,
+def write_wheel(folder: Path, version: str, members: dict[str, bytes]) -> Path:
+    """Write a wheel of these files, compressed, with modes, order and time stamps worth keeping.
+
+    version.py, METADATA, WHEEL and RECORD are added.
+    """
+    info = f"livekit_agents-{version}.dist-info"
+    members = members | {
+        "livekit/agents/version.py": f'__version__ = "{version}"\n'.encode(),
+        f"{info}/METADATA": METADATA.replace(b"1.0.1", version.encode()),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     rows = ""
@@ -99,10 +98,21 @@ def wheel(tmp_path: Path) -> Path:
         digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
         rows += f"{name},sha256={digest},{len(data)}\n"
     members[f"{info}/RECORD"] = f"{rows}{info}/RECORD,,\n".encode()
-    path = tmp_path / "livekit_agents-1.0.1-py3-none-any.whl"
+    path = folder / f"livekit_agents-{version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in members.items():
             member = zipfile.ZipInfo(name, (2021, 3, 4, 5, 6, 8))
             member.external_attr = (0o100755 if name.endswith(".sh") else 0o100644) << 16
             archive.writestr(member, data, zipfile.ZIP_DEFLATED)
     return path
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    """Return a pristine wheel."""
+    members = {
+        "livekit/agents/zebra.py": b"zebra\n",
+        POOL: POOL_TEXT.encode(),
+        "livekit/agents/tool.sh": b"#!/bin/sh\n",
+    }
+    return write_wheel(tmp_path, "1.0.1", members)
