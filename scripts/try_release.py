@@ -1,7 +1,7 @@
 """Try the series, newest first, on a release that none of them names, then run the suite on it.
 
-Prints which series fits, or which hunk of which patch of the newest series stopped it, or that
-upstream now has the change. The release is looked up on the index; no file is changed.
+Series that start after the release, such as a preview's, come last. Prints which series fits, or
+which hunk of which patch of the first one tried stopped it, or that upstream now has the change. The release is looked up on the index; no file is changed.
 """
 
 from __future__ import annotations
@@ -44,14 +44,13 @@ def why_not(tree: Path, patches: list[Path]) -> str | None:
 def find_series(
     tree: Path, series: list[Series], count: int | None = None
 ) -> tuple[Series | None, str]:
-    """Return the newest series that applies to the release in `tree`, and a reason.
+    """Return the first of the series that applies to the release in `tree`, and a reason.
 
     With `count`, only the first `count` patches of each are tried.
-    The reason is the newest series' own if none applies: it is the one to be carried on.
+    The reason is the first series' own if none applies: it is the one to be carried on.
     """
-    newest_first = sorted(series, key=lambda found: Version(found.first), reverse=True)
     reasons = []
-    for found in newest_first:
+    for found in series:
         if (reason := why_not(tree, found.patches()[:count])) is None:
             return found, f"series {found.name} applies"
         reasons.append(f"series {found.name}: {reason}")
@@ -87,7 +86,10 @@ def try_release(release: Release, series: list[Series]) -> tuple[Series | None, 
         tree = Path(scratch).resolve() / "pristine"
         with zipfile.ZipFile(fetch(release)) as archive:
             archive.extractall(tree)
-        found, reason = find_series(tree, series)
+        version = Version(release.version)
+        starts = {s: Version(s.first) for s in series}
+        order = sorted(series, key=lambda s: (starts[s] <= version, starts[s]), reverse=True)
+        found, reason = find_series(tree, order)
         if found is None:
             return None, reason
         passed, lines = suite_passes(release, found, Path(scratch))
