@@ -159,9 +159,9 @@ def lint(session: nox.Session) -> None:
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
 
 
-@nox.session(allow_parallel=True)
+@nox.session(allow_parallel=True, tags=["ci"])
 def actionlint(session: nox.Session) -> None:
-    """Check the workflows with actionlint, whose binary pip builds from its GitHub release."""
+    """Check the workflows with actionlint, and the shell scripts in them with shellcheck."""
     session.install("--group", "actionlint")
     session.run("actionlint")
 

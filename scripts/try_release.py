@@ -1,7 +1,8 @@
 """Try the series, newest first, on a release that none of them names, then run the suite on it.
 
 Series that start after the release, such as a preview's, come last. Prints which series fits, or
-which hunk of which patch of the first one tried stopped it, or that upstream now has the change. The release is looked up on the index; no file is changed.
+which hunk of which patch of the first one tried stopped it, or that upstream now has the change.
+The release is looked up on the index; no file is changed.
 """
 
 from __future__ import annotations
@@ -39,6 +40,13 @@ def why_not(tree: Path, patches: list[Path]) -> str | None:
         except UserError as error:
             return str(error).replace(f"{copy}", "the release")
     return None
+
+
+def newest_first(series: list[Series], version: str) -> list[Series]:
+    """Return the series in the order in which they are tried on the release `version`."""
+    release = Version(version)
+    starts = {found: Version(found.first) for found in series}
+    return sorted(series, key=lambda s: (starts[s] <= release, starts[s]), reverse=True)
 
 
 def find_series(
@@ -86,10 +94,7 @@ def try_release(release: Release, series: list[Series]) -> tuple[Series | None, 
         tree = Path(scratch).resolve() / "pristine"
         with zipfile.ZipFile(fetch(release)) as archive:
             archive.extractall(tree)
-        version = Version(release.version)
-        starts = {s: Version(s.first) for s in series}
-        order = sorted(series, key=lambda s: (starts[s] <= version, starts[s]), reverse=True)
-        found, reason = find_series(tree, order)
+        found, reason = find_series(tree, newest_first(series, release.version))
         if found is None:
             return None, reason
         passed, lines = suite_passes(release, found, Path(scratch))

@@ -1,10 +1,10 @@
 """Make the branch of an upstream pull request, run upstream's checks on it, write its description.
 
-The branch holds a commit for each patch of the newest series that applies to the base, previews'
-series apart, and after each the commit with its tests (`patches/upstream-tests`). All is made and checked in temporary
-clones; the clone that was given gets the finished branch, or nothing. Without a clone, a stand-in
-repository is made from the newest final release's sdist. It lacks upstream's tests and settings, so it
-gets settings of its own, and is thrown away.
+The branch holds a commit for each patch of the newest series that applies to the base, and after
+each the commit with its tests (`patches/upstream-tests`). Series of previews are passed over. All
+is made and checked in temporary clones; the clone that was given gets the finished branch, or
+nothing. Without a clone, a stand-in repository is made from the newest final release's sdist. It
+lacks upstream's tests and settings, so it gets settings of its own, and is thrown away.
 """
 
 from __future__ import annotations
