@@ -182,7 +182,7 @@ class Worker:
     def reserved(self) -> int:
         """How much of the worker is still kept for a launch."""
         left = getattr(self.server, features.LAUNCH_TASKS)
-        return self.server._reserved_slots + len(self.server._pending_assignments) + len(left)
+        return int(self.server._reserved_slots) + len(self.server._pending_assignments) + len(left)
 
     def reports(self) -> list[Any]:
         """The job updates that were sent so far."""
