@@ -173,19 +173,25 @@ def commit_series(checkout: Path, patches: list[Path], author: str | None, **who
             git(checkout, "am", "--quiet", *directory, str(message), **who)
 
 
+def final_series() -> list[Series]:
+    """Return the series of final releases, newest first."""
+    return [series for series in reversed(load_all_series()) if not series.preview]
+
+
 def choose_series(checkout: Path, base: str, count: str | None) -> tuple[Series, list[Path]]:
     """Return the newest series of which the patches asked for apply to the checkout, and these.
 
     Raises `UserError` that names the base, and the hunk that stopped the newest series.
     """
-    all_series = [series for series in load_all_series() if not series.preview]
-    prefix = parse_prefix(count, len(all_series[-1].patches())) if count else None
-    newest = [s for s in all_series[::-1] if len(s.patches()) == len(all_series[-1].patches())]
-    found, reason = find_series(checkout / PACKAGE, newest, prefix)
+    series = final_series()
+    newest = series[0]
+    prefix = parse_prefix(count, len(newest.patches())) if count else None
+    alike = [found for found in series if len(found.patches()) == len(newest.patches())]
+    found, reason = find_series(checkout / PACKAGE, alike, prefix)
     if found is None:
         raise UserError(f"base {base}: {reason}; the clone is as it was")
-    if found.name != all_series[-1].name:
-        print(f"series {all_series[-1].name} does not apply to {base}; {found.name} does")
+    if found != newest:
+        print(f"series {newest.name} does not apply to {base}; {found.name} does")
     return found, found.patches()[:prefix]
 
 
