@@ -348,7 +348,8 @@ def _warm_the_fork_server() -> None:
     preload = ["livekit.agents", "livekit.agents.ipc._preload", "prewarms"]
     context.set_forkserver_preload(preload)
     for name in ("forkserver", "spawn"):  # the second starts the resource tracker, if none runs
-        child = mp.get_context(name).Process(target=prewarms.nothing)  # type: ignore[attr-defined]
+        context = mp.get_context(name)
+        child = context.Process(target=prewarms.nothing)
         child.start()
         child.join()
         child.close()
@@ -386,11 +387,11 @@ def _fork_hook() -> Iterator[None]:
             process.start = block
         return process
 
-    ProcJobExecutor._create_process = create  # type: ignore[method-assign]
+    ProcJobExecutor._create_process = create
     try:
         yield
     finally:
-        ProcJobExecutor._create_process = original  # type: ignore[method-assign]
+        ProcJobExecutor._create_process = original
 
 
 _slow_starts: dict[str, tuple[threading.Event, threading.Event]] = {}

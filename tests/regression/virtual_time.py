@@ -6,7 +6,13 @@ import asyncio
 import math
 import selectors
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:  # in typing from Python 3.11 on
+    from typing_extensions import TypeVarTuple, Unpack
+
+    Ts = TypeVarTuple("Ts")
 
 T = TypeVar("T")
 MAX_ITERATIONS_AT_ONE_TIME = 100_000
@@ -55,13 +61,24 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         if self.on_iteration is not None:
             self.on_iteration(self.iterations)
 
-    def call_soon(self, *args: Any, **kwargs: Any) -> asyncio.Handle:  # type: ignore[override]
+    def call_soon(
+        self,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: Unpack[Ts],
+        context: Context | None = None,
+    ) -> asyncio.Handle:
         self.callbacks += 1
-        return super().call_soon(*args, **kwargs)
+        return super().call_soon(callback, *args, context=context)
 
-    def call_at(self, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:  # type: ignore[override]
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: Unpack[Ts],
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
         self.callbacks += 1
-        return super().call_at(*args, **kwargs)
+        return super().call_at(when, callback, *args, context=context)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

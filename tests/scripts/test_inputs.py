@@ -21,8 +21,16 @@ from package_index import releases_on_index
 from packaging.version import Version
 from pypi_simple import DistributionPackage
 from release_env import choose_python, missing_python
-from releases_table import Release, Series, ends, get_release, load_releases, load_series
-from try_release import find_series, why_not
+from releases_table import (
+    Release,
+    Series,
+    ends,
+    get_release,
+    load_releases,
+    load_series,
+    newest_release,
+)
+from try_release import find_series, newest_first, why_not
 from update_releases import fitting_series, render, widen
 
 MakeSeries = Callable[..., Series]
@@ -95,6 +103,35 @@ def test_a_preview_needs_a_wheel_for_this_platform_only() -> None:
     assert releases_on_index([package("1.1.0b1", "wheel", tag="-cp39-cp39-elsewhere.whl")]) == []
     [found] = releases_on_index([package("1.1.0b1", "wheel")])
     assert found.preview and found.sdist_sha256 == ""
+
+
+def test_the_pinned_wheel_of_a_preview_counts_on_every_platform() -> None:
+    elsewhere = package("1.1.0b1", "wheel", tag="-cp39-cp39-elsewhere.whl")
+    packages = [package("1.1.0b1", "wheel"), elsewhere]
+    [found] = releases_on_index(packages, pinned=[elsewhere.filename])
+    assert found.wheel == elsewhere.filename
+    [found] = releases_on_index(packages)
+    assert found.wheel != elsewhere.filename
+
+
+def test_a_preview_is_not_the_newest_release(make_series: MakeSeries) -> None:
+    patches = make_series(PATCH).path.parent
+    table = patches / "releases.toml"
+    table.write_text(render([release("1.0.9"), release("1.1.0b1")]))
+    assert newest_release(patches).version == "1.0.9"
+    table.write_text(render([release("1.1.0b1")]))
+    with pytest.raises(UserError, match="no final release"):
+        newest_release(patches)
+
+
+def test_a_series_that_starts_after_the_release_is_tried_last(make_series: MakeSeries) -> None:
+    one = make_series(PATCH)
+    starts = ("1.0.0", "1.0.9", "1.1.0b1")
+    series = [dataclasses.replace(one, name=f"v{s}", first=s, last=s) for s in starts]
+    order = [found.name for found in newest_first(series, "1.0.10")]
+    assert order == ["v1.0.9", "v1.0.0", "v1.1.0b1"]
+    assert newest_first(series, "1.1.0")[0].name == "v1.1.0b1"
+    assert [found.preview for found in series] == [False, False, True]
 
 
 def test_a_new_release_says_which_hunk_stopped_it(tree: Path, make_series: MakeSeries) -> None:
@@ -185,14 +222,20 @@ def test_no_network_is_one_line(make_series: MakeSeries, tmp_path: Path) -> None
     assert not out.exists() and list(cache.iterdir()) == []
 
 
-def test_fetch_takes_only_the_pinned_file(
-    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def local_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have pip find the wheels in `tmp_path`, and no others."""
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+
+
+@pytest.mark.usefixtures("local_pip")
+def test_fetch_takes_only_the_pinned_file(
+    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache = tmp_path / "cache"
     with pytest.raises(UserError, match="sha256 mismatch"):
         fetch(release(), cache=cache)
@@ -209,6 +252,17 @@ def test_fetch_takes_only_the_pinned_file(
     path.write_bytes(b"damaged")
     with pytest.raises(UserError, match="sha256 mismatch"):
         fetch(good, cache=cache)
+
+
+@pytest.mark.usefixtures("local_pip")
+def test_fetch_takes_a_wheel_for_another_platform(wheel: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "livekit_agents-1.0.1-cp310-abi3-win_arm64.whl"
+    wheel.rename(elsewhere)
+    pinned = release(digest=file_sha256(elsewhere))
+    pinned = dataclasses.replace(pinned, wheel=elsewhere.name, sdist_sha256="")
+    assert fetch(pinned, cache=tmp_path / "cache").name == elsewhere.name
+    with pytest.raises(UserError, match=r"1\.0\.1 has no sdist"):
+        fetch(pinned, "sdist", tmp_path / "cache")
 
 
 def test_cache_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

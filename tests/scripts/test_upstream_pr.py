@@ -8,7 +8,7 @@ from errors import UserError
 from releases_table import load_all_series
 from test_inputs import run
 from upstream_gates import _harmless, _log_calls
-from upstream_pr import added_tests, description, git, mail, parse_prefix
+from upstream_pr import added_tests, description, final_series, git, mail, parse_prefix
 
 
 @pytest.fixture
@@ -45,12 +45,17 @@ def test_what_is_no_prefix(text: str) -> None:
 
 
 def test_every_patch_of_the_newest_series_has_tests() -> None:
-    found = [added_tests(patch) for patch in load_all_series()[-1].patches()]
+    found = [added_tests(patch) for patch in final_series()[0].patches()]
     assert len(set(found)) == len(found) and all(path.is_file() for path in found)
 
 
+def test_the_series_of_a_preview_is_not_for_upstream() -> None:
+    assert [series.name for series in load_all_series() if series.preview] == ["v2.0.0b1"]
+    assert "v2.0.0b1" not in [series.name for series in final_series()]
+
+
 def test_mail_leaves_out_what_only_this_project_needs() -> None:
-    patch = load_all_series()[-1].patches()[0]
+    patch = final_series()[0].patches()[0]
     text = mail(patch, "Jane Doe <jane@example.invalid>")
     assert "\nFrom: Jane Doe <jane@example.invalid>\n" in text
     assert "Forwarded" not in text and "Last-Update" not in text and "\nBug: https" in text
@@ -58,7 +63,7 @@ def test_mail_leaves_out_what_only_this_project_needs() -> None:
 
 
 def test_a_part_of_the_series_says_so() -> None:
-    patches = load_all_series()[-1].patches()
+    patches = final_series()[0].patches()
     assert "patches 1 to 2 of 6: bound the wait" in description(patches[:2], 6)
     assert "first part" not in description(patches, 6)
 
