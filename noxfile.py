@@ -136,6 +136,24 @@ def quilt(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def edit(session: nox.Session) -> None:
+    """Unpack a release to edit its patches with git or quilt: nox -s edit -- 1.8.9"""
+    session.run(sys.executable, "scripts/edit.py", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", default=False)
+def refresh(session: nox.Session) -> None:
+    """Write what was edited into its series, and carry the change to the other series."""
+    session.run(sys.executable, "scripts/refresh.py", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", default=False)
+def revisions(session: nox.Session) -> None:
+    """Raise the revision of every series whose text has changed, and record it."""
+    session.run(sys.executable, "scripts/revisions.py", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", default=False)
 def releases(session: nox.Session) -> None:
     """Write patches/releases.toml from the package index; try the series on new releases."""
     session.run(sys.executable, "scripts/update_releases.py", *session.posargs, external=True)
@@ -159,6 +177,7 @@ def lint(session: nox.Session) -> None:
     session.run("mypy", "--python-version", "3.10", "tests/regression")
     session.run("python", "scripts/readme_table.py", "--check")
     session.run("python", "scripts/doctor_table.py", "--check")
+    session.run("python", "scripts/revisions.py", "--check")
     workflows = sorted(str(path) for path in Path(".github/workflows").glob("*.yml"))
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -17,20 +17,23 @@ from errors import UserError, run_main
 from release_env import TIMES
 from releases_table import ROOT
 
+# Seconds by what took them.
+Seconds = dict[str, float]
+
 # Where noxfile.py keeps the environments and the reports of the suite.
 RUNS = ROOT / ".nox" / ".cache" / "regression"
 
 
-def read_runs(folder: Path) -> dict[str, tuple[Counter[str], Counter[str]]]:
+def read_runs(folder: Path) -> dict[str, tuple[Seconds, Seconds]]:
     """Return the seconds of each run of the suite in `folder`: by phase, and by test.
 
     A run is named by its release and Python, such as "1.5.11-newest"; a test by its function, all
     parameters together. Raises `UserError` if there is no run.
     """
-    runs: dict[str, tuple[Counter[str], Counter[str]]] = {}
+    runs: dict[str, tuple[Seconds, Seconds]] = {}
     for report in sorted(folder.glob("patched-*.xml")):
         environment = report.with_suffix("")
-        phases, tests = Counter[str](), Counter[str]()
+        phases, tests = defaultdict[str, float](float), defaultdict[str, float](float)
         if (environment / TIMES).is_file():
             phases.update(json.loads((environment / TIMES).read_text("utf-8")))
         for suite in ElementTree.parse(report).iter("testsuite"):
@@ -44,8 +47,18 @@ def read_runs(folder: Path) -> dict[str, tuple[Counter[str], Counter[str]]]:
     return runs
 
 
-def table(title: str, rows: Iterable[tuple[str, float]], total: float) -> str:
-    """Return the lines of a table: seconds, their share of `total` in percent, and a name."""
+def add(several: Iterable[Seconds]) -> Seconds:
+    """Return the sums of `several`, name by name."""
+    sums = defaultdict[str, float](float)
+    for seconds in several:
+        for name, value in seconds.items():
+            sums[name] += value
+    return sums
+
+
+def table(title: str, times: Seconds, total: float, top: int) -> str:
+    """Return the lines of a table of the `top` longest: seconds, their share of `total`, a name."""
+    rows = sorted(times.items(), key=lambda row: row[1], reverse=True)[:top]
     lines = [f"{seconds:9.1f} s {100 * seconds / total:5.1f} %  {name}" for name, seconds in rows]
     return "\n".join([title, *lines])
 
@@ -57,15 +70,13 @@ def main() -> int:
     parser.add_argument("--top", type=int, default=10, help="rows a table; default: %(default)s")
     options = parser.parse_args()
     runs = read_runs(options.folder)
-    phases, tests = Counter[str](), Counter[str]()
-    for of_run, of_tests in runs.values():
-        phases.update(of_run)
-        tests.update(of_tests)
+    phases = add(of_run for of_run, _ in runs.values())
+    tests = add(of_tests for _, of_tests in runs.values())
+    slowest = {name: sum(of_run.values()) for name, (of_run, _) in runs.items()}
     total = sum(phases.values())
-    slowest = Counter({name: sum(of_run.values()) for name, (of_run, _) in runs.items()})
-    print(table(f"{len(runs)} runs, by phase", phases.most_common(), total))
-    print(table("\nslowest runs", slowest.most_common(options.top), total))
-    print(table("\nslowest tests, with their fixtures", tests.most_common(options.top), total))
+    print(table(f"{len(runs)} runs, by phase", phases, total, options.top))
+    print(table("\nslowest runs", slowest, total, options.top))
+    print(table("\nslowest tests, with their fixtures", tests, total, options.top))
     return 0
 
 

@@ -16,10 +16,10 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from apply_series import git_environment
-from errors import UserError, one_line, run_main
+from errors import UserError, run_main
 from fetch import fetch
 from releases_table import PATCHES, ROOT, Series, load_all_series, newest_release, replace_file
+from repository import git as run_git
 from try_release import find_series
 from upstream_gates import NEW_TESTS, run_gates
 
@@ -60,17 +60,7 @@ def git(repository: Path, *arguments: str, **environment: str) -> str:
 
     Raises `UserError` with git's reason.
     """
-    result = subprocess.run(
-        ["git", *arguments],
-        cwd=repository,
-        env=git_environment(repository) | environment,
-        capture_output=True,
-        text=True,
-    )
-    if result.returncode != 0:
-        reason = one_line(result.stderr or result.stdout)
-        raise UserError(f"git {arguments[0]} failed in {repository}: {reason[:400]}")
-    return result.stdout.strip()
+    return run_git(repository, *arguments, **environment).strip()
 
 
 def parse_prefix(text: str, count: int) -> int:

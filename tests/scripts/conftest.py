@@ -5,14 +5,17 @@ import hashlib
 import socket
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from releases_table import Series, load_series
+from fetch import file_sha256
+from patch_steps import Files, Header, Step, render
+from releases_table import Release, Series, load_series
+from update_releases import render as render_table
 
 POOL = "livekit/agents/pool.py"
 POOL_TEXT = "".join(f"line {number}\n" for number in range(1, 31))
@@ -116,3 +119,69 @@ def wheel(tmp_path: Path) -> Path:
         "livekit/agents/tool.sh": b"#!/bin/sh\n",
     }
     return write_wheel(tmp_path, "1.0.1", members)
+
+
+# The releases of `lines`: what differs between their pools, the series, and the lines of the pool
+# that its patches replace, by name.
+LINES = {
+    "1.0.0": ("line 30", "v1.0.0", {"oldest-only": 25, "first": 5, "second": 15}),
+    "1.0.1": ("line 0\nline 1", "v1.0.0", {"oldest-only": 25, "first": 5, "second": 15}),
+    "2.0.0": ("line 20", "v2.0.0", {"first": 5, "second": 15}),
+}
+BODY = "Why.\n\nBug: https://example.invalid/1\nForwarded: no\nLast-Update: 2026-06-01"
+
+
+def pool(version: str) -> str:
+    """Return the pool of a release of `lines`, which is another in each."""
+    differs, _, _ = LINES[version]
+    return POOL_TEXT.replace(f"{differs.splitlines()[-1]}\n", f"{differs} of {version}\n", 1)
+
+
+def steps(version: str, replaced: dict[str, int]) -> Iterator[Step]:
+    """Yield a patch for each name, that replaces a line of the pool of `version` by it."""
+    text = pool(version)
+    for name, line in replaced.items():
+        text = text.replace(f"\nline {line}\n", f"\n{name}\n")
+        header = Header(
+            "A <a@example.invalid>", "Mon, 1 Jun 2026 00:00:00 +0000", f"x: {name}", BODY
+        )
+        yield Step(name, header, {POOL: text.encode()})
+
+
+@pytest.fixture
+def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder of two series, of three made-up releases that are in the cache.
+
+    The day is 2 June 2026, and quilt is not installed.
+    """
+    patches, cache = tmp_path / "lines" / "patches", tmp_path / "cache"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1780272000")
+    rows = []
+    for version, (_, series, replaced) in LINES.items():
+        name = f"livekit_agents-{version}-py3-none-any.whl"
+        folder, wheel = patches / series, tmp_path / name
+        files: Files = {POOL: pool(version).encode(), "livekit/agents/other.py": b"other\n"}
+        with zipfile.ZipFile(wheel, "w") as archive:
+            for path, content in files.items():
+                archive.writestr(path, content or b"")
+        digest = file_sha256(wheel)
+        (cache / digest).mkdir(parents=True)
+        wheel.rename(cache / digest / name)
+        day = "2026-05-19T00:00:00Z"
+        text = hashlib.sha256(pool(version).encode()).hexdigest()
+        rows.append(Release(version, day, day, ">=3.10", name, digest, digest, text, False, series))
+        folder.mkdir(parents=True, exist_ok=True)
+        texts = render(list(steps(version, replaced)), files, [])
+        for name, text in texts.items():
+            (folder / name).write_text(text)
+        (folder / "series").write_text("".join(f"{name}\n" for name in texts))
+        first, last = f"{series[1:]}", version
+        (folder / "series.toml").write_text(
+            f'first = "{first}"\nlast = "{last}"\nline = "{first}"\n'
+        )
+        (folder / "revision").write_text("1\n")
+    (patches / "releases.toml").write_text(render_table(rows))
+    monkeypatch.setenv("LIVEKIT_PROCPOOL_CACHE", str(cache))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1780358400")
+    monkeypatch.setattr("edit.shutil.which", lambda name: None)
+    return patches
