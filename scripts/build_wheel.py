@@ -25,14 +25,15 @@ import io
 import os
 import re
 import tempfile
+import textwrap
 import time
 import zipfile
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from apply_series import CHANGE_MARK, apply_in_place, patched_files
-from errors import UserError, run_main
+from apply_series import CHANGE_MARK, apply_in_place, content, patched_files
+from errors import UserError, one_line, run_main
 from fetch import fetch, file_sha256, verify
 from packaging.utils import (
     InvalidSdistFilename,
@@ -111,19 +112,17 @@ def _record_row(name: str, data: bytes) -> tuple[str, str, str]:
 def _notice(origin: Origin, series: Series, rows: list[str]) -> bytes:
     """Return the notice of change that the Apache License 2.0, section 4(b), asks for."""
     names = "\n".join(f"    {patch.name}" for patch in series.patches())
-    if origin.file.endswith(".whl"):
-        kind = "wheel"
-        rest = "Every other file is upstream's, byte for byte."
-    else:
-        kind = "sdist"
-        rest = """\
-METADATA and WHEEL were
-written by the sdist's build backend. Every other file is upstream's, byte for byte."""
+    from_wheel = origin.file.endswith(".whl")
+    backend = "" if from_wheel else " METADATA and WHEEL were written by the sdist's build backend."
+    rest = f"""\
+METADATA and RECORD carry the version with the local label +{series.local_version}, and the files of
+procpool and sboms, beside them, were added.{backend} Every other file is upstream's, byte for byte.
+As upstream's, this work is under the Apache License, Version 2.0."""
     return f"""\
 This wheel is a changed version of livekit-agents {origin.version}.
 
 It is not upstream's release and LiveKit does not maintain it. livekit-agents-procpool built it from
-upstream's {kind}, whose sha256 is
+upstream's {"wheel" if from_wheel else "sdist"}, whose sha256 is
     {origin.sha256}
 with series {series.name}, revision {series.revision}; the patches, beside this file, were applied
 in this order:
@@ -132,15 +131,8 @@ in this order:
 Files changed, with the sha256 of upstream's file and of the file in this wheel:
 {chr(10).join(rows)}
 
-METADATA and RECORD carry the version with the local label +{series.local_version}, and the files
-of this directory and of sboms were added. {rest} As upstream's, this
-work is under the Apache License, Version 2.0.
+{textwrap.fill(one_line(rest), 100, break_on_hyphens=False)}
 """.encode()
-
-
-def _content(path: Path) -> bytes | None:
-    """Return a file's bytes, or None if there is no such file."""
-    return path.read_bytes() if path.is_file() else None
 
 
 def _patch_tree(tree: Path, series: Series, version: str) -> dict[str, list[str]]:
@@ -149,14 +141,14 @@ def _patch_tree(tree: Path, series: Series, version: str) -> dict[str, list[str]
     Returns the rows of NOTICE by the name of the changed file.
     """
     names = {name for patch in series.patches() for name in patched_files(patch)}
-    before = {name: _content(tree / name) for name in sorted({_VERSION_FILE, *names})}
+    before = {name: content(tree / name) for name in sorted({_VERSION_FILE, *names})}
     try:
         apply_in_place(tree, series.patches())
     except UserError as error:
         raise UserError(str(error).replace(str(tree), "the release")) from None
     rows: dict[str, list[str]] = {}
     for name, old in before.items():
-        new = _content(tree / name)
+        new = content(tree / name)
         if new is not None and name == _VERSION_FILE:
             new = _substitute(rb"^(__version__ = )\S+$", f'"{version}"'.encode(), new, name)
         if new == old:
@@ -230,6 +222,10 @@ def _from_sdist(
     """
     unpack_sdist(sdist, tree)
     rows = _patch_tree(tree, series, version)
+    # Hatchling takes a dynamic version from here, the sdist's own metadata, if it is there.
+    if (metadata := content(tree / "PKG-INFO")) is not None:
+        metadata = _substitute(rb"^(Version: )\S+$", version.encode(), metadata, "PKG-INFO")
+        (tree / "PKG-INFO").write_bytes(metadata)
     wheel, tools = build_unpacked(tree, tree.parent / "built")
     members = []
     for info, data in _read_members(wheel):

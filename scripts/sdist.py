@@ -35,7 +35,7 @@ def unpack_sdist(sdist: Path, tree: Path) -> None:
 
 
 def _run(
-    command: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None
+    cmd: Sequence[str], cwd: str | None = None, extra_environ: Mapping[str, str] | None = None
 ) -> None:
     """Run the backend without the settings of the user's that would change what it builds."""
     environment = {
@@ -43,7 +43,7 @@ def _run(
         for name, value in os.environ.items()
         if name != "SOURCE_DATE_EPOCH" and not name.startswith("HATCH_")
     } | dict(extra_environ or {})
-    result = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    result = subprocess.run(cmd, cwd=cwd, env=environment, capture_output=True, text=True)
     if result.returncode != 0:
         raise UserError(f"the sdist's build backend failed: {one_line(result.stderr)[-400:]}")
 
