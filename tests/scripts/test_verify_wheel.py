@@ -39,10 +39,11 @@ def series(make_series: MakeSeries, wheel: Path, sdist: Path) -> Series:
 
 @pytest.fixture
 def index(wheel: Path, sdist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder that pip takes for the index: it holds the wheel."""
+    """Return the folder that pip takes for the index: it holds both files."""
     folder = tmp_path / "index"
     folder.mkdir()
     shutil.copy(wheel, folder)
+    shutil.copy(sdist, folder)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
@@ -97,9 +98,13 @@ def refusal(wheel: Path, series: Series) -> str:
     return text
 
 
-def test_a_wheel_is_verified(index: Path, wheel: Path, series: Series, tmp_path: Path) -> None:
-    line = verify_wheel(build(wheel, series, tmp_path / "dist"), series.path.parent)
-    assert "is verified: the wheel of livekit-agents 1.0.1 on the index" in line
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_a_wheel_is_verified(
+    index: Path, wheel: Path, sdist: Path, series: Series, tmp_path: Path, kind: str
+) -> None:
+    built = build(wheel if kind == "wheel" else sdist, series, tmp_path / "dist")
+    line = verify_wheel(built, series.path.parent)
+    assert f"is verified: the {kind} of livekit-agents 1.0.1 on the index" in line
     assert "plus series v1.0.0, revision 3 (patches: 1), and nothing else" in line
 
 
