@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from errors import UserError, run_main
-from packaging.metadata import parse_email
+from packaging.metadata import RawMetadata, parse_email
 from packaging.utils import parse_wheel_filename
 from releases_table import PATCHES, PROJECT, Release, get_release
 
@@ -43,12 +43,23 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def wheel_metadata(wheel: Path) -> RawMetadata:
+    """Return the core metadata of a wheel.
+
+    Raise `UserError` if it is no wheel.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            [name] = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
+            return parse_email(archive.read(name))[0]
+    except (zipfile.BadZipFile, ValueError):
+        raise UserError(f"{wheel} is not a whole wheel: remove it and try again") from None
+
+
 def wheel_requirements(wheel: Path) -> list[str]:
     """Return the requirements that a wheel declares (Requires-Dist, PEP 508), sorted; no extras."""
-    with zipfile.ZipFile(wheel) as archive:
-        [name] = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
-        metadata, _ = parse_email(archive.read(name))
-    return sorted(r for r in metadata.get("requires_dist", []) if "extra ==" not in r)
+    requirements = wheel_metadata(wheel).get("requires_dist", [])
+    return sorted(r for r in requirements if "extra ==" not in r)
 
 
 def verify(path: Path, expected: str) -> None:
@@ -79,7 +90,8 @@ def _download(release: Release, kind: Kind, expected: str, target: Path) -> Path
     command += ["--ignore-requires-python", "--disable-pip-version-check", "--retries", _RETRIES]
     command += ["--only-binary" if kind == "wheel" else "--no-binary", PROJECT]
     command += _platform_options(release.wheel) if kind == "wheel" else []
-    command += ["--dest", str(target), "--requirement", str(requirements)]
+    # pip has an sdist's metadata made: by the backend that is pinned here, not by one it installs.
+    command += ["--no-build-isolation", "--dest", str(target), "--requirement", str(requirements)]
     result = subprocess.run(command, capture_output=True, text=True)
     files = list(target.iterdir()) if target.is_dir() else []
     if result.returncode == 0 and len(files) == 1:
