@@ -1,17 +1,19 @@
 """Write README's table of release lines, from `releases.toml` and the recorded control runs.
 
 The table stands between two comments in README.md and is never edited by hand. What breaks
-unpatched comes from `patches/control/<release>.toml`, which `nox -s control -- --record` writes.
+unpatched comes from `patches/control/<release>.toml`, which `nox -s control -- --record` writes;
+patches/control/README.md, test by test, is written beside them.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+from collections import Counter
 from pathlib import Path
 
-from check_control import load_control, record_path
-from errors import run_main
+from check_control import Control, load_control, record_path
+from errors import UserError, run_main
 from releases_table import (
     PATCHES,
     PYTHONS,
@@ -19,6 +21,7 @@ from releases_table import (
     Release,
     load_all_series,
     load_releases,
+    replace_file,
     write_between,
 )
 
@@ -37,28 +40,55 @@ def _pythons(releases: list[Release]) -> str:
     return ", ".join(sorted(found, key=PYTHONS.index))
 
 
-def _functions(ids: list[str]) -> list[str]:
-    """Return the names of the test functions, without parameters, each once, in words."""
-    names = dict.fromkeys(id.split("::")[-1].split("[")[0] for id in ids)
-    return [name.removeprefix("test_").replace("_", " ") for name in names]
+def _words(id: str) -> str:
+    """Return the name of a test's function in words, without parameters."""
+    return id.split("::")[-1].split("[")[0].removeprefix("test_").replace("_", " ")
+
+
+def _controls(patches: Path) -> dict[str, Control]:
+    """Return the recorded control runs by release, the oldest release first."""
+    versions = [v for v in load_releases(patches) if record_path(v, patches).is_file()]
+    return {version: load_control(version, patches) for version in versions}
+
+
+def render_controls(patches: Path = PATCHES) -> str:
+    """Return the text of control/README.md: how many of each test's cases fail on each release."""
+    controls = _controls(patches)
+    failed = {v: Counter(_words(id) for id in c.failed) for v, c in controls.items()}
+    passed = {v: Counter(_words(id) for id in c.passed) for v, c in controls.items()}
+    rows = [
+        "# What breaks without the patches",
+        "",
+        "The regression suite on unpatched releases, from the records beside this file. A cell",
+        "says how many cases of a test fail; `-` stands for none, nothing where the test is not",
+        "about the release.",
+        "Written by `nox -s readme`.",
+        "",
+        f"| test | {' | '.join(controls)} |",
+        f"| --- |{' --- |' * len(controls)}",
+    ]
+    for name in sorted({name for c in (failed, passed) for of in c.values() for name in of}):
+        cells = []
+        for version in controls:
+            bad, count = failed[version][name], failed[version][name] + passed[version][name]
+            cells.append(f"{bad} of {count}" if bad else "-" if count else "")
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
 
 
 def render(patches: Path = PATCHES) -> str:
-    """Return the table, and for each line the list of what breaks there without the patches."""
+    """Return the table of lines, and a line on previews."""
     line_of = {series.name: series.line for series in load_all_series(patches)}
     releases = load_releases(patches).values()
-    rows, lists = [], []
+    controls = _controls(patches)
+    rows = []
     finals = [release for release in releases if not release.preview]
     for line, group in itertools.groupby(finals, lambda release: line_of[release.series]):
         members = list(group)
-        controls = {
-            release.version: load_control(release.version, patches)
-            for release in members
-            if record_path(release.version, patches).is_file()
-        }
         breaks = [
-            f"{len(c.failed)} of {len(c.failed) + len(c.passed)} tests on {version}"
-            for version, c in controls.items()
+            f"{len(c.failed)} of {len(c.failed) + len(c.passed)} tests on {release.version}"
+            for release in members
+            if (c := controls.get(release.version))
         ] or ["no control run on record"]
         series = ", ".join(
             f"[{name}](patches/{name})" for name in dict.fromkeys(r.series for r in members)
@@ -68,23 +98,18 @@ def render(patches: Path = PATCHES) -> str:
         if yanked:
             count += f"; yanked: {', '.join(yanked)}"
         rows.append(f"| {line} | {count} | {'; '.join(breaks)} | {series} | {_pythons(members)} |")
-        for version, control in controls.items():
-            lists.append(f"- **{version}**: {'; '.join(_functions(control.failed))}.")
     previews = [
         f"{release.version} ([{release.series}](patches/{release.series}), `{release.wheel}`)"
         for release in releases
         if release.preview
     ]
     table = [
-        "| line | releases | what breaks unpatched | series | Pythons tested |",
+        "| line | releases | [what breaks unpatched](patches/control/README.md) | series"
+        " | Pythons tested |",
         "| --- | --- | --- | --- | --- |",
         *rows,
         "",
         "Previews: " + (", ".join(previews) or "none") + ".",
-        "",
-        "What fails without the patches, by the names of the tests:",
-        "",
-        *lists,
     ]
     return "\n".join(table)
 
@@ -96,6 +121,12 @@ def main() -> int:
     options = parser.parse_args()
     text = f"\n{render()}\n\n"
     write_between(ROOT / "README.md", BEGIN, END, text, "nox -s readme", options.check)
+    controls = record_path("README").with_suffix(".md")
+    if options.check:
+        if not controls.is_file() or controls.read_text("utf-8") != render_controls():
+            raise UserError(f"{controls} is not up to date: run 'nox -s readme'")
+    else:
+        replace_file(controls, render_controls())
     return 0
 
 
