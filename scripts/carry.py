@@ -44,8 +44,8 @@ def merge(base: bytes, ours: bytes, theirs: bytes) -> bytes:
         raise DoesNotApply("it is not text")
     lines = result.stdout.split(b"\n")
     first = next(i for i, line in enumerate(lines, 1) if line.startswith(b"<<<<<<< "))
-    hunks = "one hunk" if result.returncode == 1 else f"{result.returncode} hunks"
-    raise DoesNotApply(f"{hunks}, the first at line {first}")
+    hunks = "a hunk" if result.returncode == 1 else f"{result.returncode} hunks, the first"
+    raise DoesNotApply(f"{hunks} at line {first}")
 
 
 def merge_files(

@@ -343,7 +343,10 @@ def main() -> int:
             print("nothing was written: --dry-run")
         else:
             print("now run 'nox -s revisions', and say in CHANGELOG.md what has changed")
-    return 1 if any(fate.startswith("does not") for fate in report.values()) else 0
+    if any(fate.startswith("does not") for fate in report.values()):
+        print("patches/README.md says how to go on where it does not apply")
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """refresh: edits of git or quilt become the series, and reach the others whole or not at all."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ from conftest import LINES, POOL
 from edit import make_tree, untouched
 from errors import UserError
 from patch_steps import idea, today
-from refresh import find_tree, refresh
+from refresh import find_tree, main, refresh
 from repository import git
 
 EDITED = """\
@@ -206,17 +205,20 @@ def test_a_patch_that_others_lack_is_not_carried(lines: Path) -> None:
     assert report["v2.0.0"] == "does not apply: it has no patch oldest-only: edit it by itself"
 
 
-def test_a_change_that_does_not_apply_names_patch_file_and_hunk(lines: Path) -> None:
+def test_a_change_that_does_not_apply_names_patch_file_and_hunk(
+    lines: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = texts(lines)
     tree = make("2.0.0", lines)
     substitute(tree, "line 19", "near what differs")
     substitute(tree, "line 20 of 2.0.0", "what differs")
-    report = run(tree, lines, "second")
-    assert report["v2.0.0"] == "changed"
-    assert re.fullmatch(
-        rf"does not apply: patch second, file {POOL}, one hunk, the first at line 2\d",
-        report["v1.0.0"],
-    )
+    arguments = ["refresh.py", str(tree), "--patch", "second", "--patches", str(lines)]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert main() == 1
+    old, new, revisions, advice = capsys.readouterr().out.splitlines()
+    assert old == f"v1.0.0: does not apply: patch second, file {POOL}, a hunk at line 20"
+    assert new == "v2.0.0: changed"
+    assert "nox -s revisions" in revisions and "patches/README.md" in advice
     after = texts(lines)
     assert {n for n in after if after[n] != before[n]} == {"v2.0.0/0002-second.patch"}
 
