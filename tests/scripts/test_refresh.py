@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from carry import DoesNotApply, carry
 from conftest import LINES, POOL
 from edit import make_tree, untouched
 from errors import UserError
-from patch_steps import idea, today
+from patch_steps import Header, Step, idea, today
 from refresh import find_tree, main, refresh
 from repository import git
 
@@ -192,6 +193,22 @@ def test_a_dropped_patch_goes_everywhere_and_what_only_one_line_has_stays(lines:
     assert "[PATCH 2/2]" in after["v1.0.0/0002-second.patch"]
     assert "[PATCH 1/1]" in after["v2.0.0/0001-second.patch"]
     assert "+oldest-only" in after["v1.0.0/0001-oldest-only.patch"]
+
+
+def test_what_follows_a_dropped_patch_stays(lines: Path) -> None:
+    header = Header("A <a@example.invalid>", "Mon, 1 Jun 2026 00:00:00 +0000", "x", "Why.")
+
+    def series(*names: str) -> list[Step]:
+        made = (names[:count] for count in range(1, len(names) + 1))
+        return [Step(m[-1], header, {f"livekit/{n}": b"new" for n in m}) for m in made]
+
+    there = series("a", "own", "b")
+    after = carry(series("a", "b"), series("b"), there, {}, {})
+    assert after == series("own", "b")
+    with pytest.raises(DoesNotApply, match="in another order"):
+        carry(series("a", "b"), series("b"), series("b", "own", "a"), {}, {})
+    with pytest.raises(DoesNotApply, match="a patch own of its own"):
+        carry(series("a", "b"), series("a", "own", "b"), there, {}, {})
 
 
 def test_a_patch_that_others_lack_is_not_carried(lines: Path) -> None:

@@ -196,9 +196,13 @@ def test_a_number_of_a_side_branch_counts_when_it_is_merged(recorded: Path, run:
     run()
     describe(recorded)
     commit(recorded)
-    git(repository, "merge", "-s", "ours", "-m", "merge", "side", **WHO)
-    assert run("--check") == 0
-    assert len(committed(recorded)) == 2
+    git(repository, "merge", "-s", "ours", "--no-commit", "side", **WHO)
+    change(recorded, "v2.0.0", "both")
+    run()
+    describe(recorded)
+    commit(recorded)
+    assert revisions(recorded)["v2.0.0"] == 3 and run("--check") == 0
+    assert len(committed(recorded)) == 3
 
 
 def test_sections() -> None:
