@@ -1,6 +1,10 @@
-"""The marker of the costly tests, and a word on what is tested."""
+"""The marker of the costly tests, the control run's option, and a word on what is tested."""
 
 from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator
 
 import pytest
 from livekit import agents
@@ -9,9 +13,28 @@ from livekit import agents
 COSTLY = "costly"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--unpatched",
+        action="store_true",
+        help="a control run: don't wait for the threads that an unpatched pool leaves behind",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{COSTLY}: run on the ends of each text of the pool only")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"livekit-agents {agents.__version__}, {agents.__file__}")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(
+    config: pytest.Config,
+) -> Generator[None, pytest.ExitCode, pytest.ExitCode]:
+    code = yield
+    if config.option.unpatched:
+        sys.stdout.flush()
+        os._exit(int(code))
+    return code

@@ -49,6 +49,10 @@ W = T + 5
 CLOSE_TIMEOUT = 1.0
 CLOSE_LIMIT = 8.0
 """aclose(): hear each failed child out (CLOSE_TIMEOUT twice), kill it, wait for it."""
+ONE_LIMIT = 20.0
+"""A scenario that waits for no verdict takes a second or two. An unpatched pool may hang in it."""
+VERDICT_LIMIT = 3 * W + T + 2 + CLOSE_LIMIT + 10
+SPAWN_LIMIT = 200.0
 THREADS = ("proc_join_thread", "ipc_log_listener", "job_thread_runner")
 
 
@@ -276,8 +280,11 @@ class Pool:
 Scenario = Callable[[Plan], Awaitable[Report]]
 
 
-def _run_group(scenarios: dict[str, Scenario]) -> dict[str, Report]:
-    """Run scenarios side by side. The report `everything` tells what all of them left behind."""
+def _run_group(scenarios: dict[str, Scenario], limit: float) -> dict[str, Report]:
+    """Run scenarios side by side, each for `limit` seconds at most.
+
+    The report `everything` tells what all of them left behind.
+    """
     _warm_the_fork_server()
     base = Baseline()
     everything = Report()
@@ -289,7 +296,7 @@ def _run_group(scenarios: dict[str, Scenario]) -> dict[str, Report]:
             path = Path(folder, name)
             path.mkdir()
             try:
-                return await scenario(Plan(str(path)))
+                return await asyncio.wait_for(scenario(Plan(str(path))), limit)
             except Exception as e:  # a broken scenario fails its own test, not the others
                 return Report(error=e, notes={"broken": e})
 
@@ -326,7 +333,7 @@ def _run_group(scenarios: dict[str, Scenario]) -> dict[str, Report]:
 
 
 def _run_one(scenario: Scenario) -> Report:
-    results = _run_group({"it": scenario})
+    results = _run_group({"it": scenario}, ONE_LIMIT)
     report = results["it"]
     if "broken" in report.notes:
         raise report.notes["broken"]
@@ -465,12 +472,12 @@ SPAWN: dict[str, Scenario] = {
 
 @pytest.fixture(scope="module")
 def reports() -> dict[str, Report]:
-    return _run_group({**VERDICTS, **RECOVERIES})
+    return _run_group({**VERDICTS, **RECOVERIES}, VERDICT_LIMIT)
 
 
 @pytest.fixture(scope="module")
 def spawned() -> dict[str, Report]:
-    return _run_group(SPAWN)
+    return _run_group(SPAWN, SPAWN_LIMIT)
 
 
 # -- no process can initialize ---------------------------------------------------------------------
