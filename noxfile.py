@@ -1,13 +1,21 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
+#     "build==1.6.1",
+#     "cyclonedx-python-lib==11.12.0",
+#     "dumb-pypi==1.15.0",
 #     "filelock==4.2.12",
+#     "hatchling==1.33.0",
 #     "nox[uv]==2026.10.20",
+#     "packageurl-python==0.17.6",
 #     "packaging==26.3",
+#     "pathspec==1.1.1",
 #     "pip==26.3",
+#     "pluggy==1.7.0",
 #     "pypi-simple==1.8.0",
 #     "requests==2.34.2",
 #     "tomlkit==0.15.2",
+#     "trove-classifiers==2026.9.21.13",
 #     "uv==0.13.9",
 # ]
 # ///
@@ -108,8 +116,14 @@ def control(session: nox.Session, release: str) -> None:
 
 @nox.session(venv_backend="none", allow_parallel=True)
 def wheel(session: nox.Session) -> None:
-    """Build patched wheels into dist/: nox -s wheel -- 1.5.11"""
+    """Build patched wheels, their sums and an index into dist/: nox -s wheel -- 1.5.11"""
     session.run(sys.executable, "scripts/build_wheel.py", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", default=False)
+def verify(session: nox.Session) -> None:
+    """Prove that a wheel is upstream's plus our patches: nox -s verify -- WHEEL"""
+    session.run(sys.executable, "scripts/verify_wheel.py", *session.posargs, external=True)
 
 
 @nox.session(name="upstream-pr", venv_backend="none", allow_parallel=True, tags=["ci"])

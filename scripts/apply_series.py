@@ -85,18 +85,18 @@ def apply_in_place(tree: Path, patches: list[Path]) -> list[str]:
     if git_apply(tree, patches[-1], "--reverse", "--check").returncode == 0:
         raise UserError(already)
     for patch in patches:
-        before = {name: _content(tree / name) for name in patched_files(patch)}
+        before = {name: content(tree / name) for name in patched_files(patch)}
         result = git_apply(tree, patch)
         if result.returncode != 0:
             if git_apply(tree, patch, "--reverse", "--check").returncode == 0:
                 raise UserError(f"{already} ({patch.name} is in it)")
             raise UserError(_failure(patch, result.stderr))
-        if not before or all(_content(tree / name) == old for name, old in before.items()):
+        if not before or all(content(tree / name) == old for name, old in before.items()):
             raise UserError(f"patch {patch.name} changed nothing: git skipped its paths")
     return changed
 
 
-def _content(path: Path) -> bytes | None:
+def content(path: Path) -> bytes | None:
     """Return a file's bytes, or None if there is no such file."""
     return path.read_bytes() if path.is_file() else None
 

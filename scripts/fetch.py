@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from errors import UserError, run_main
-from packaging.metadata import parse_email
+from packaging.metadata import RawMetadata, parse_email
 from releases_table import PATCHES, PROJECT, Release, get_release
 
 Kind = Literal["wheel", "sdist"]
@@ -42,12 +42,23 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def wheel_metadata(wheel: Path) -> RawMetadata:
+    """Return the core metadata of a wheel.
+
+    Raise `UserError` if it is no wheel.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            [name] = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
+            return parse_email(archive.read(name))[0]
+    except (zipfile.BadZipFile, ValueError):
+        raise UserError(f"{wheel} is not a whole wheel: remove it and try again") from None
+
+
 def wheel_requirements(wheel: Path) -> list[str]:
     """Return the requirements that a wheel declares (Requires-Dist, PEP 508), sorted; no extras."""
-    with zipfile.ZipFile(wheel) as archive:
-        [name] = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
-        metadata, _ = parse_email(archive.read(name))
-    return sorted(r for r in metadata.get("requires_dist", []) if "extra ==" not in r)
+    requirements = wheel_metadata(wheel).get("requires_dist", [])
+    return sorted(r for r in requirements if "extra ==" not in r)
 
 
 def verify(path: Path, expected: str) -> None:

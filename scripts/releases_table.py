@@ -227,6 +227,26 @@ def get_release(version: str, patches: Path = PATCHES) -> tuple[Release, Series]
     return releases[version], load_series(patches / releases[version].series)
 
 
+def line_releases(name: str, patches: Path = PATCHES) -> list[Release]:
+    """Return the releases of the line, or of the one series, that is called `name`, oldest first.
+
+    Both are named by their first release, such as "v1.4.2", with or without the v. A line may have
+    several series: where both have the name, the line is meant. Raises `UserError` that names them.
+    """
+    found = load_all_series(patches)
+    wanted = name.removeprefix("v")
+    chosen = {series.name for series in found if series.line == wanted}
+    chosen = chosen or {series.name for series in found if series.name == f"v{wanted}"}
+    if not chosen:
+        lines = list(dict.fromkeys(f"v{series.line}" for series in found))
+        others = [series.name for series in found if series.name not in lines]
+        raise UserError(
+            f"no release line is called {name!r}; the lines are {', '.join(lines) or 'none'};"
+            f" series within them are {', '.join(others) or 'none'}"
+        )
+    return [release for release in load_releases(patches).values() if release.series in chosen]
+
+
 def main() -> int:
     """Print every supported release, oldest first, with its upload time, Pythons and series."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)

@@ -11,7 +11,7 @@ from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
-from build_wheel import build_wheel
+from build_wheel import build_wheel, environment_stamp
 from conftest import PATCH, POOL
 from errors import UserError
 from fetch import file_sha256
@@ -23,7 +23,7 @@ INFO = "livekit_agents-1.0.1+procpool.3.dist-info"
 
 
 def build(wheel: Path, series: Series, out: Path) -> Path:
-    return build_wheel(wheel, series, out, file_sha256(wheel))
+    return build_wheel(wheel, series, out, file_sha256(wheel), environment_stamp())
 
 
 def test_version_and_provenance(wheel: Path, make_series: MakeSeries, tmp_path: Path) -> None:
@@ -58,7 +58,8 @@ def test_the_rest_is_upstreams(wheel: Path, make_series: MakeSeries, tmp_path: P
         names = [
             name.replace("1.0.1.dist-info", "1.0.1+procpool.3.dist-info") for name in old.namelist()
         ]
-        assert [name for name in new.namelist() if "/procpool/" not in name] == names
+        added = (f"{INFO}/procpool/", f"{INFO}/sboms/")
+        assert [name for name in new.namelist() if not name.startswith(added)] == names
         changed = {POOL, "livekit/agents/version.py", f"{INFO}/METADATA", f"{INFO}/RECORD"}
         for before, name in zip(old.infolist(), names, strict=True):
             after = new.getinfo(name)
