@@ -153,8 +153,9 @@ def releases(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def readme(session: nox.Session) -> None:
-    """Write README's table of release lines from the table of releases and the control runs."""
+    """Write the tables in README.md and scripts/doctor.py from patches/ and the control runs."""
     session.run(sys.executable, "scripts/readme_table.py", *session.posargs, external=True)
+    session.run(sys.executable, "scripts/doctor_table.py", *session.posargs, external=True)
 
 
 @nox.session(allow_parallel=True, tags=["ci"])
@@ -165,6 +166,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("mypy", "noxfile.py", "benchmarks", "scripts", "tests/scripts")
     session.run("python", "scripts/readme_table.py", "--check")
+    session.run("python", "scripts/doctor_table.py", "--check")
     workflows = sorted(str(path) for path in Path(".github/workflows").glob("*.yml"))
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
 

@@ -1,7 +1,8 @@
 """Measure one release, patched or not, with the Python that it is installed for; print JSON.
 
-Two things: what `scripts/reproduce.py` sees with real processes, and the CPU time of the event loop
-for each job of a burst that waits, with executors that take 20 ms to be ready and cost nothing.
+Two things: what the scenario of `scripts/doctor.py` sees with real processes, and the CPU time of
+the event loop for each job of a burst that waits, with executors that take 20 ms to be ready and
+cost nothing.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Executor:
 
 async def burst(jobs: int) -> float:
     """Return the milliseconds of CPU a job that the event loop uses for a burst of `jobs`."""
-    from reproduce import make_job, make_pool
+    from doctor import make_job, make_pool
 
     pool = make_pool(num_idle_processes=0)
     await pool.start()
@@ -68,9 +69,9 @@ async def burst(jobs: int) -> float:
 
 def main() -> None:
     """Print {"version", "stalled", "slowest", "spawned", "seconds", "cpu": {jobs: ms}} as JSON."""
+    from doctor import reproduce
     from livekit.agents import version
     from livekit.agents.ipc import job_proc_executor
-    from reproduce import reproduce
 
     logging.getLogger("livekit.agents").setLevel(logging.CRITICAL)
     with mock.patch.object(job_proc_executor, "ProcJobExecutor", Executor):

@@ -11,7 +11,7 @@ import itertools
 from pathlib import Path
 
 from check_control import load_control, record_path
-from errors import UserError, run_main
+from errors import run_main
 from releases_table import (
     PATCHES,
     PYTHONS,
@@ -19,7 +19,7 @@ from releases_table import (
     Release,
     load_all_series,
     load_releases,
-    replace_file,
+    write_between,
 )
 
 BEGIN = "<!-- The table of release lines: written by scripts/readme_table.py, not by hand. -->"
@@ -90,19 +90,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="fail if the table would change")
     options = parser.parse_args()
-    readme = ROOT / "README.md"
-    text = readme.read_text("utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise UserError(f"{readme} does not hold the table's two comments, once each")
-    before, rest = text.split(BEGIN)
-    fresh = f"{before}{BEGIN}\n\n{render()}\n\n{END}{rest.split(END)[1]}"
-    if fresh == text:
-        print("README.md: the table is up to date")
-    elif options.check:
-        raise UserError("README.md's table is out of date: run 'nox -s readme'")
-    else:
-        replace_file(readme, fresh)
-        print("README.md: table written")
+    text = f"\n{render()}\n\n"
+    write_between(ROOT / "README.md", BEGIN, END, text, "nox -s readme", options.check)
     return 0
 
 

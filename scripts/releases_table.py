@@ -205,6 +205,27 @@ def replace_file(path: Path, text: str) -> None:
         os.replace(fresh, path)
 
 
+def write_between(path: Path, begin: str, end: str, text: str, command: str, check: bool) -> None:
+    """Put `text` between the lines `begin` and `end` of a file, unless it is there; say so.
+
+    Raises `UserError` if the file does not hold both, once each. With `check`, nothing is written:
+    raises one that names the `command` to run if the file would change.
+    """
+    old = path.read_text("utf-8")
+    if old.count(f"{begin}\n") != 1 or old.count(f"{end}\n") != 1:
+        raise UserError(f"{path} does not hold these two lines, once each: {begin} and {end}")
+    before, rest = old.split(f"{begin}\n")
+    after = rest.split(f"{end}\n")[1]
+    fresh = f"{before}{begin}\n{text}{end}\n{after}"
+    if fresh == old:
+        print(f"{path.name}: the table is up to date")
+    elif check:
+        raise UserError(f"{path.name}'s table is out of date: run '{command}'")
+    else:
+        replace_file(path, fresh)
+        print(f"{path.name}: table written")
+
+
 def get_release(version: str, patches: Path = PATCHES) -> tuple[Release, Series]:
     """Return a supported release and its series.
 

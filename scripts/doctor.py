@@ -1,0 +1,921 @@
+"""Say whether an installed livekit-agents can leave jobs waiting for ever, why, and what mends it.
+
+Looks at the environment of the Python that runs it, or at what it is pointed at: `--python
+VENV/bin/python`, a wheel, a site-packages folder or source tree, or a lock file (requirements.txt,
+uv.lock, poetry.lock, pylock.toml). Nothing of livekit is imported, and nothing is changed. The
+state comes from the files: their sha256 against RECORD, against the releases' own texts of the
+process pool, and against the NOTICE of a patched wheel. The version number alone is never trusted;
+of a lock file it is all there is.
+
+exit codes:
+  0  patched: every changed file is as the patched wheel's NOTICE states; also an older revision
+  1  affected, partly (upstream's fix of 1.5.16 does not end every wait), or modified by others
+  2  unknown: no livekit-agents, unreadable, not pinned, or a release that this file does not know;
+     wrong arguments; patched, but --live could not finish
+
+`--live` starts a pool whose processes cannot initialize, in that environment, and ends it again,
+all within 30 seconds. A job that stalls there makes any state but partly "affected"; that none
+stalls proves nothing by itself, and changes nothing.
+
+One file, standard library only, Python 3.9 or newer: copy it into a container and run it there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import csv
+import hashlib
+import inspect
+import json
+import logging
+import multiprocessing
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlparse
+
+STARTED = time.monotonic()
+# Read from standard input (docker exec -i NAME python - < doctor.py), this has no file.
+OWN_FILE = Path(globals().get("__file__", "doctor.py")).resolve()
+POOL = "livekit/agents/ipc/proc_pool.py"
+# What the series change; NOTICE of a patched wheel says it exactly.
+PATCHED_FILES = (
+    POOL,
+    "livekit/agents/ipc/supervised_proc.py",
+    "livekit/agents/ipc/job_proc_executor.py",
+    "livekit/agents/ipc/job_thread_executor.py",
+    "livekit/agents/worker.py",
+)
+CHANGE_MARK = "# Modified by livekit-agents-procpool"
+# The first release with upstream's own fix, livekit/agents#5874.
+PARTLY_FIXED = "1.5.16"
+EXIT_CODES = {"patched": 0, "affected": 1, "partly": 1, "modified": 1, "unknown": 2}
+
+# The first and the last release of each run with one text of proc_pool.py and one series, the
+# series, its newest revision, and the text's sha256.
+# -- written by scripts/doctor_table.py, not by hand --
+_TABLE = """
+1.0.0   1.0.11  v1.0.0   1 8f97679e4ac8270b8c63e501ae6e38786a24c3edf6446b584a31f626c1c01a39
+1.0.12  1.0.13  v1.0.12  1 6f43161f1f483776d03a19fb6af0f88b985aa73b2bf7bbba50fdc203b74feb45
+1.0.14  1.0.20  v1.0.14  1 a928f73d8bc9d29656399e2263839234ea88d8ed330dc267d5c104e649f19a8b
+1.0.21  1.0.22  v1.0.21  1 d6073a9d63ea660a8a761ffd0291662e1de567121e1d5902d323e0a4d714adf1
+1.0.23  1.2.4   v1.0.23  1 56506eeac8aae13c59c8abf2b27aa0de95273aed733ca2b06c625d75d4d21a71
+1.2.5   1.2.15  v1.2.5   1 5713d4fb2585e192950851386eb04ef5d67f1101fe5fb1ae05dc7f510ae64aa6
+1.2.16  1.2.18  v1.2.16  1 5713d4fb2585e192950851386eb04ef5d67f1101fe5fb1ae05dc7f510ae64aa6
+1.3.1   1.3.12  v1.3.1   1 091c67e59d105e3ba97718b2d3c8f3965ebd85b31db02f65f49729ab179ed2eb
+1.4.0   1.4.1   v1.4.0   1 da1bb76d0f77e6fa3746d169fb556794fc45c77bda15d77d1daec9d2a5ac0538
+1.4.2   1.5.1   v1.4.2   1 72c20b8265500b93d77cc8df70a4be102ffda71982e1b8c1b6d86a9aa33c7769
+1.5.2   1.5.15  v1.4.2   1 52798e4e9f674840a5ec375f46c6790401b0b437b3467277b6daf40010319c33
+1.5.16  1.5.18  v1.5.16  1 ba8a25cdb785706016db6db95a852b419ab5d700450a1447733c3e09dd449f42
+1.6.0   1.6.0   v1.6.0   1 d75804823b339c8a81c3bce440c9cec7add51182d155e37723cd0392d33fe4a9
+1.6.1   1.8.1   v1.6.1   1 d75804823b339c8a81c3bce440c9cec7add51182d155e37723cd0392d33fe4a9
+1.8.2   1.8.2   v1.8.2   1 1a316c188b22003236d2d17221496afb78f7fb9f61627c3ef28354616829fe4e
+1.8.3   1.8.8   v1.8.3   1 1a316c188b22003236d2d17221496afb78f7fb9f61627c3ef28354616829fe4e
+1.8.9   1.8.9   v1.8.9   1 0681a6ec556e5d92e0ad13de9b1e6579b5cb93feafbae41d43b673ba81952957
+"""
+# -- end of the table --
+
+
+class Row(NamedTuple):
+    """A run of releases with one pristine text of proc_pool.py and one series."""
+
+    first: str
+    last: str
+    series: str
+    revision: int
+    sha256: str
+
+
+def _rows(table: str) -> list[Row]:
+    """Read the table above."""
+    cells = [line.split() for line in table.split("\n") if line]
+    return [Row(first, last, series, int(rev), sha) for first, last, series, rev, sha in cells]
+
+
+ROWS = _rows(_TABLE)
+
+
+class Unknown(Exception):
+    """What cannot be judged. Its text is one clear line: what is wrong, then what to do."""
+
+
+@dataclass
+class Finding:
+    """What was found.
+
+    `state` is a key of `EXIT_CODES`; `why` holds a line or two; `fix` is a shell command, or None
+    where none is needed or none is known.
+    """
+
+    state: str
+    why: list[str]
+    version: str | None = None
+    where: str = ""
+    series: str | None = None
+    revision: int | None = None
+    newest_revision: int | None = None
+    fix: str | None = None
+    live: dict[str, Any] | None = None
+    stale: list[str] = field(default_factory=list)
+    """.dist-info folders that the files do not belong to."""
+
+
+Read = Callable[[str], "bytes | None"]
+"""Returns the bytes of a file by its path, as in RECORD, or None if there is no such file."""
+
+
+# -- versions --------------------------------------------------------------------------------------
+
+
+def version_key(version: str) -> tuple[tuple[int, ...], tuple[int, str, int]] | None:
+    """Return what orders a release or pre-release (PEP 440), its local version left out, or None.
+
+    None stands for what no release of the table looks like: development and post-releases.
+    """
+    found = re.fullmatch(r"v?(\d+(?:\.\d+)*)(?:(a|b|rc)(\d+))?(?:\+[\w.]+)?", version)
+    if found is None:
+        return None
+    numbers = tuple(int(number) for number in re.sub(r"(\.0+)+$", "", found[1]).split("."))
+    return numbers, (0, found[2], int(found[3])) if found[2] else (1, "", 0)
+
+
+def row_of(version: str | None) -> Row | None:
+    """Return the row of the table that a version lies in, or None."""
+    key = version_key(version or "")
+    for row in ROWS:
+        first, last = version_key(row.first), version_key(row.last)
+        if key and first and last and first <= key <= last:
+            return row
+    return None
+
+
+def base_of(version: str) -> str:
+    """Return a version without its local part."""
+    return version.partition("+")[0]
+
+
+def _wheel_version(name: str) -> str | None:
+    """Return the version in the file name, path or address of a wheel of livekit-agents."""
+    found = re.search(r"(?:^|[/\\])livekit_agents-([^-/\\]+)-[^/\\]*\.whl", unquote(name))
+    return found[1] if found else None
+
+
+# -- the files of an installation ------------------------------------------------------------------
+
+
+def _sha256(data: bytes) -> str:
+    """Return 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_record(read: Read, info: str | None) -> dict[str, str]:
+    """Return path -> sha256 in hex of the RECORD in the folder `info`; empty if there is none."""
+    data = read(f"{info}/RECORD") if info else None
+    rows = csv.reader((data or b"").decode("utf-8", "replace").splitlines())
+    found = {}
+    for row in rows:
+        if len(row) > 1 and row[1].startswith("sha256="):
+            digest = row[1].partition("=")[2]
+            with contextlib.suppress(ValueError):
+                found[row[0]] = base64.urlsafe_b64decode(digest + "=" * (-len(digest) % 4)).hex()
+    return found
+
+
+def read_version(read: Read, info: str | None) -> str | None:
+    """Return the version that METADATA states, or without one livekit/agents/version.py."""
+    name, pattern = "livekit/agents/version.py", r"^__version__ = [\"']([^\"']+)"
+    if info:
+        name, pattern = f"{info}/METADATA", r"^Version: *(\S+)"
+    found = re.search(pattern, (read(name) or b"").decode("utf-8", "replace"), re.MULTILINE)
+    return found[1] if found else None
+
+
+def _listed(names: list[str]) -> str:
+    """Return the last parts of up to three paths, and how many more there are."""
+    shown = ", ".join(name.rsplit("/", 1)[-1] for name in names[:3])
+    return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _edited(read: Read, record: dict[str, str], names: list[str]) -> list[str]:
+    """Return those of `names` that RECORD lists and that are missing or have another sha256."""
+    return [n for n in names if n in record and _sha256(read(n) or b"") != record[n]]
+
+
+def judge_patched(read: Read, info: str, version: str, record: dict[str, str]) -> Finding:
+    """Judge what says that it is a patched wheel's, by NOTICE, RECORD and the change marks."""
+    folder = f"{info}/procpool"
+    notice = (read(f"{folder}/NOTICE") or b"").decode("utf-8", "replace")
+    stated = re.search(r"with series (\S+), revision (\d+)", notice)
+    files = re.findall(
+        r"^ +(\S+)\n +upstream \S+: (.+)\n +in this wheel: ([0-9a-f]{64})$", notice, re.MULTILINE
+    )
+    if stated is None or POOL not in [name for name, _, _ in files]:
+        why = "it says that it is patched, but its procpool/NOTICE is missing or unreadable"
+        return Finding("modified", [why])
+    series, revision = stated[1], int(stated[2])
+    mark = f"{CHANGE_MARK}, series {series}, revision {revision}:".encode()
+    names = [name for name, _, _ in files]
+    changed = [name for name, _, digest in files if _sha256(read(name) or b"") != digest]
+    unmarked = [n for n in names if n.endswith(".py") and mark not in (read(n) or b"")[-200:]]
+    listing = (read(f"{folder}/series") or b"").decode("utf-8", "replace").splitlines()
+    patches = [line.split("#")[0].strip() for line in listing]
+    beside = [f"{folder}/{name}" for name in ["series", *patches] if name]
+    missing = [name for name in beside if read(name) is None]
+    edited = _edited(read, record, [*names, *beside, f"{folder}/NOTICE", f"{info}/METADATA"])
+    row = row_of(version)
+    problems = []
+    if version.partition("+")[2] != f"procpool.{revision}":
+        problems.append(f"the version is {version}, but NOTICE says revision {revision}")
+    if changed:
+        problems.append(f"not as NOTICE states: {_listed(changed)}")
+    if edited:
+        problems.append(f"not as RECORD states: {_listed(edited)}")
+    if unmarked and not changed:
+        problems.append(f"without the mark of revision {revision}: {_listed(unmarked)}")
+    if missing or len(beside) < 2:
+        problems.append(f"the patches are not in it: {_listed(missing) or 'series is empty'}")
+    if row and (POOL, row.sha256) not in [(name, upstream) for name, upstream, _ in files]:
+        problems.append(f"NOTICE names a pool that is not the one of {base_of(version)}")
+    if problems:
+        return Finding("modified", problems)
+    reasons = [f"all {len(names)} changed files are as the wheel's NOTICE states"]
+    if not record:
+        reasons.append("there is no RECORD: checked against NOTICE only")
+    newest = next((row.revision for row in ROWS if row.series == series), None)
+    return Finding("patched", reasons, series=series, revision=revision, newest_revision=newest)
+
+
+def judge(read: Read, info: str | None) -> Finding:
+    """Judge the files of one installation or wheel; `info` is the name of its .dist-info folder."""
+    version, record = read_version(read, info), read_record(read, info)
+    pool = read(POOL)
+    if pool is None:
+        why = f"{POOL} is missing: not livekit-agents 1.x, or a broken installation"
+        return Finding("unknown", [why], version)
+    known = [row for row in ROWS if row.sha256 == _sha256(pool)]
+    edited = _edited(read, record, list(PATCHED_FILES))
+    notice = read(f"{info}/procpool/NOTICE") if info else None
+    says_patched = "+procpool" in (version or "") or CHANGE_MARK.encode() in pool or notice
+    if known:
+        finding = judge_version(known[0].first)
+        finding.why[0] = f"its process pool is upstream's own: {finding.why[0]}"
+        if says_patched:
+            finding.why.append(f"though it says that it is patched (version {version})")
+        elif row_of(version) not in known:
+            finding.why.append(f"though {version} is not a release with this text of the pool")
+        if edited:
+            finding.why.append(f"edited after it was installed: {_listed(edited)}")
+    elif info and says_patched:
+        finding = judge_patched(read, info, version or "", record)
+    elif edited:
+        why = f"edited after it was installed (RECORD states another sha256): {_listed(edited)}"
+        finding = Finding("modified", [why])
+    elif row_of(version) is None:
+        finding = judge_version(version or "")
+    elif not record:
+        why = "its process pool is no release's, and there is no RECORD to check it against"
+        finding = Finding("modified", [f"{why}: a source tree or an editable install"])
+    else:
+        why = f"its process pool is neither that of {base_of(version or '')} nor a patched one"
+        finding = Finding("modified", [f"{why}, though RECORD agrees: built or edited by others"])
+    finding.version = version
+    return finding
+
+
+def judge_version(version: str) -> Finding:
+    """Judge a release by its number alone."""
+    row, base = row_of(version), base_of(version)
+    if row is None:
+        newest = ROWS[-1].last
+        why = f"{version or 'no version'} is none of the releases that are known, 1.0.0 to {newest}"
+        return Finding("unknown", [f"{why}: try --live, or a newer doctor.py"], version)
+    local = re.fullmatch(r"procpool\.(\d+)", version.partition("+")[2])
+    if local:
+        why = "by its version; point the doctor at the wheel or the environment to check the files"
+        revision = int(local[1])
+        return Finding("patched", [why], version, "", row.series, revision, row.revision)
+    if "+" in version:
+        why = f"{version} is a build by others: point the doctor at the wheel or the environment"
+        return Finding("modified", [why], version)
+    if (version_key(base) or ()) >= (version_key(PARTLY_FIXED) or ()):
+        why = (
+            "upstream's fix (livekit/agents#5874) ends a job's wait only when all failures of the"
+            " processes line up; otherwise the job waits for ever"
+        )
+        return Finding("partly", [why], version)
+    why = "when no process can initialize, a job waits for ever (livekit/agents#5868)"
+    return Finding("affected", [why], version)
+
+
+# -- what it can be pointed at ---------------------------------------------------------------------
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a name, in any spelling (PEP 503), is that of livekit-agents."""
+    return re.sub(r"[-_.]+", "-", name).lower() == "livekit-agents"
+
+
+def _folder_reader(folder: Path) -> Read:
+    """Return a reader of the files below a folder."""
+
+    def read(name: str) -> bytes | None:
+        path = folder / name
+        return path.read_bytes() if path.is_file() else None
+
+    return read
+
+
+def _path_files(folder: Path) -> list[Path]:
+    """Return the folders that the .pth files (module `site`) of a site-packages folder name."""
+    lines = [
+        line.strip()
+        for file in sorted(folder.glob("*.pth"))
+        for line in file.read_text("utf-8", "replace").splitlines()
+    ]
+    found = [folder / line for line in lines if line and not line.startswith(("#", "import"))]
+    return [path for path in found if path.is_dir()]
+
+
+def _editable_source(info: Path) -> list[Path]:
+    """Return the source folders of an editable install (PEP 610, direct_url.json)."""
+    file = info / "direct_url.json"
+    try:
+        data = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+        editable = data.get("dir_info", {}).get("editable", False)
+        source = Path(unquote(urlparse(data.get("url", "")).path))
+    except (ValueError, AttributeError):
+        return []
+    return [source, source / "src"] if editable else []
+
+
+def examine_folders(folders: list[Path], named: str) -> Finding:
+    """Judge the livekit-agents that is imported from `folders`, in the order of sys.path."""
+    infos = [
+        info
+        for folder in folders
+        for info in sorted(folder.glob("*.dist-info"))
+        if _is_ours(info.name.split("-")[0])
+    ]
+    sources = [source for info in infos for source in _editable_source(info)]
+    roots = [folder for folder in [*folders, *sources] if (folder / POOL).is_file()]
+    if not roots and not infos:
+        raise Unknown(f"no livekit-agents found in {named}")
+    root = roots[0] if roots else infos[0].parent
+    read = _folder_reader(root)
+    here = [info.name for info in infos if info.parent == root]
+    # where there are several, the files are of one of them
+    for info in here:
+        if not _edited(read, read_record(read, info), [POOL]):
+            break
+    else:
+        info = here[0] if here else ""
+    finding = judge(read, info or None)
+    finding.where = str(root)
+    if len(here) > 1:
+        finding.why.append(f"several are installed in one folder: {', '.join(here)}")
+        finding.stale = [str(root / name) for name in here if name != info]
+        finding.state = "modified" if finding.state == "patched" else finding.state
+    if len(set(roots)) > 1:
+        finding.why.append(f"another copy, which is not the one imported: {roots[1]}")
+    return finding
+
+
+def examine_python(python: str) -> tuple[Finding, list[Path]]:
+    """Judge the environment of an interpreter; return its sys.path too, without our own folder."""
+    # -c puts the current directory first, which a worker that is run as a file has not there
+    code = "import json, sys; print(json.dumps(sys.path[not getattr(sys.flags, 'safe_path', 0):]))"
+    try:
+        result = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=20)
+        paths = [Path(path) for path in json.loads(result.stdout.splitlines()[-1])]
+    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
+        raise Unknown(f"{python} does not run: give the interpreter of an environment") from None
+    paths = [path for path in paths if path.is_dir()]
+    return examine_folders(paths, f"the path of {python}"), paths
+
+
+def examine_wheel(wheel: Path) -> Finding:
+    """Judge a wheel file."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            names = set(archive.namelist())
+            infos = sorted({n.split("/")[0] for n in names if n.endswith(".dist-info/METADATA")})
+            if not [info for info in infos if _is_ours(info.split("-")[0])]:
+                raise Unknown(f"{wheel} is not a wheel of livekit-agents")
+            finding = judge(lambda n: archive.read(n) if n in names else None, infos[0])
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise Unknown(f"{wheel} is damaged: {error}: build or fetch it again") from None
+    finding.where = str(wheel)
+    if len(infos) > 1:
+        finding.state, finding.why = "modified", [f"it holds several: {', '.join(infos)}"]
+    return finding
+
+
+class Pin(NamedTuple):
+    """A version of livekit-agents that a lock file names, and where in the file.
+
+    `text` is the entry, of lines `first` to `last`, counted from 1.
+    """
+
+    version: str | None
+    text: str
+    first: int
+    last: int
+
+
+def read_lock(path: Path) -> list[Pin]:
+    """Return what uv.lock, poetry.lock or pylock.toml (PEP 751) pins: an entry a [[package]].
+
+    All three are written by programs, with a package's name and version on lines of their own.
+    """
+    lines = path.read_text("utf-8").splitlines()
+    headers = [number for number, line in enumerate(lines) if re.match(r"\[\[packages?\]\]", line)]
+    pins = []
+    for start, end in zip(headers, [*headers[1:], len(lines)]):
+        keys = {}
+        for line in lines[start + 1 : end]:
+            if line.startswith("["):
+                break  # a table inside the package
+            if found := re.match(r"(name|version) *= *[\"']([^\"']*)[\"']", line):
+                keys[found[1]] = found[2]
+        if _is_ours(keys.get("name", "")):
+            text = "\n".join(lines[start:end])
+            pins.append(Pin(keys.get("version"), text, start + 1, end))
+    return pins
+
+
+def read_requirements(path: Path) -> list[Pin]:
+    """Return what a requirements file pins: `==`, or the address or path of a wheel."""
+    lines = path.read_text("utf-8").splitlines()
+    pins, number = [], 0
+    while number < len(lines):
+        first = number
+        while lines[number].endswith("\\") and number + 1 < len(lines):
+            number += 1
+        number += 1
+        text = " ".join(line.rstrip("\\") for line in lines[first:number])
+        text = re.sub(r"(^|\s)#.*", "", text).strip()
+        found = re.match(r"([A-Za-z0-9._-]+)\s*(?:\[[^\]]*\])?\s*(?=$|[\s;@(<>=!~])(.*)", text)
+        if _wheel_version(text.split(" --hash")[0]):
+            version = _wheel_version(text.split(" --hash")[0])
+        elif found and _is_ours(found[1]):
+            exact = re.match(r"\(?\s*={2,3}\s*([^\s;,)*]+)\s*\)?\s*(?:;|--hash|$)", found[2])
+            version = exact[1] if exact else None
+        else:
+            continue
+        pins.append(Pin(version, text, first + 1, number))
+    return pins
+
+
+def _lock_kind(path: Path) -> str:
+    """Return "uv", "poetry", "pylock" or "requirements" by a file's name (PEP 751 for pylock)."""
+    if path.name in ("uv.lock", "poetry.lock"):
+        return path.stem
+    if re.fullmatch(r"pylock(\.[^.]+)?\.toml", path.name):
+        return "pylock"
+    if path.suffix in (".txt", ".in"):
+        return "requirements"
+    raise Unknown(
+        f"{path} is none of what the doctor reads: a wheel, a folder, requirements.txt, uv.lock,"
+        " poetry.lock, pylock.toml"
+    )
+
+
+def examine_lock(path: Path) -> tuple[Finding, Pin]:
+    """Judge a lock file by the worst of what it pins; return that entry too."""
+    pins = read_requirements(path) if _lock_kind(path) == "requirements" else read_lock(path)
+    if not pins:
+        raise Unknown(f"no livekit-agents found in {path}")
+    judged = []
+    for pin in pins:
+        named = re.search(r"(?:^|@|\b(?:path|url) = \")\s*([^\s\"<>]+\.whl)", pin.text)
+        wheel = path.parent / unquote(named[1]).replace("file://", "", 1) if named else path
+        if pin.version is None:
+            why = "it does not pin livekit-agents: point the doctor at the environment"
+            finding = Finding("unknown", [why])
+        elif wheel != path and wheel.is_file():
+            finding = examine_wheel(wheel)
+        else:
+            finding = judge_version(pin.version)
+        finding.where = f"{path}, line {pin.first}"
+        judged.append((finding, pin))
+    order = ["affected", "partly", "modified", "unknown", "patched"]
+    worst, at = min(judged, key=lambda item: order.index(item[0].state))
+    if len(pins) > 1:
+        worst.why.append(f"it pins several: {', '.join(str(pin.version) for pin in pins)}")
+    return worst, at
+
+
+# -- the command that mends it ---------------------------------------------------------------------
+
+
+def _quote(*words: object) -> str:
+    """Return a shell command of these words."""
+    return shlex.join(str(word) for word in words)
+
+
+class Wheels:
+    """Where the patched wheels are: a folder or address that was given, or `dist` of the project.
+
+    `doctor.py` may lie in a checkout of the project, or alone in a container.
+    """
+
+    def __init__(self, given: str | None) -> None:
+        checkout = OWN_FILE.parent.parent
+        self.checkout = checkout if (checkout / "patches" / "releases.toml").is_file() else None
+        self.given = given
+        self.folder = given or str(checkout / "dist" if self.checkout else "dist")
+
+    def nox(self, *arguments: str) -> str:
+        """Return the command of a session of the project."""
+        if self.checkout is None:
+            return _quote("nox", "-s", *arguments)
+        own = self.checkout / ".venv" / "bin" / "nox"
+        nox = own if own.is_file() else "nox"
+        return _quote(nox, "-f", self.checkout / "noxfile.py", "-s", *arguments)
+
+    def wheel(self, base: str, revision: int) -> tuple[str, str]:
+        """Return the patched wheel's path or address, and what must run before it is there."""
+        name = f"livekit_agents-{base}+procpool.{revision}-py3-none-any.whl"
+        if "://" in self.folder:
+            return f"{self.folder.rstrip('/')}/{name.replace('+', '%2B')}", ""
+        path = Path(self.folder, name)
+        build = self.checkout and not self.given and not path.is_file()
+        return str(path), f"{self.nox('wheel', '--', base)} && " if build else ""
+
+
+def install_command(python: str, paths: list[Path], wheel: str) -> str:
+    """Return what replaces livekit-agents, and nothing else, in an environment."""
+    if any((path / "pip" / "__init__.py").is_file() for path in paths):
+        return _quote(python, "-m", "pip", "install", "--no-deps", "--force-reinstall", wheel)
+    return _quote("uv", "pip", "install", "--python", python, "--no-deps", "--reinstall", wheel)
+
+
+def _extras(project: Path) -> str:
+    """Return the extras of livekit-agents, as "[images]", that a pyproject.toml asks for, or ""."""
+    text = project.read_text("utf-8", "replace") if project.is_file() else ""
+    name = r"livekit[-_.]agents\"?\s*"
+    found = re.search(rf"{name}(?:\[|=\s*\{{[^}}]*extras\s*=\s*\[)([^\]]*)\]", text)
+    return f"[{re.sub(r'[^a-z0-9,_-]', '', found[1])}]" if found else ""
+
+
+def lock_command(path: Path, pin: Pin, version: str, wheel: str) -> str:
+    """Return what makes a lock file pin the patched wheel."""
+    kind, folder = _lock_kind(path), path.parent
+    if kind == "poetry":
+        extras = _extras(folder / "pyproject.toml")
+        return _quote("poetry", "-C", folder, "add", "--lock", f"{wheel}{extras}")
+    if kind != "requirements":
+        command = _quote("uv", "add", "--project", folder, "--no-sync", wheel)
+        export = _quote("uv", "export", "-q", "--project", folder, "-o", path)
+        return f"{command} && {export}" if kind == "pylock" else command
+    entry = re.sub(r"\s*--hash=\S+", "", pin.text)
+    equal = f"=={pin.version}"
+    entry = entry.replace(equal, f"=={version}") if equal in entry else wheel
+    edit = shlex.quote(f"{pin.first}s|.*|{entry}|")
+    if "--hash=" in pin.text:
+        digest = f'"$(sha256sum {shlex.quote(wheel)} | cut -c1-64)"'
+        edit = shlex.quote(f"{pin.first}s|.*|{entry} --hash=sha256:") + f"{digest}'|'"
+    delete = f" -e {pin.first + 1},{pin.last}d" if pin.last > pin.first else ""
+    append = f"printf '\\n--find-links %s\\n' {_quote(wheel.rpartition('/')[0])}"
+    return f"sed -i.bak -e {edit}{delete} {_quote(path)} && {append} >> {_quote(path)}"
+
+
+# -- the scenario: whether a job stalls ------------------------------------------------------------
+
+
+T = 1.0
+"""Seconds: initialize_timeout, unless another is asked for."""
+
+
+def limit(initialize_timeout: float = T) -> float:
+    """Return the seconds within which a job must end: three times the wait timeout.
+
+    One more is for a slow machine.
+    """
+    return 3 * (initialize_timeout + 5) + 1
+
+
+def prewarm(proc: Any) -> None:
+    """Fail after 0.1 to 0.7 s, by process."""
+    time.sleep(0.1 + os.getpid() % 4 * 0.2)
+    raise RuntimeError("this process cannot initialize")
+
+
+async def entrypoint(context: Any) -> None:
+    """Never run: no process initializes."""
+
+
+def make_pool(num_idle_processes: int, initialize_timeout: float = T) -> Any:
+    """Return a pool of the release that is installed, whose processes cannot initialize."""
+    from livekit.agents import job
+    from livekit.agents.ipc.proc_pool import ProcPool
+
+    options = {
+        "initialize_process_fnc": prewarm,
+        "job_entrypoint_fnc": entrypoint,
+        "num_idle_processes": num_idle_processes,
+        "job_executor_type": job.JobExecutorType.PROCESS,
+        "initialize_timeout": initialize_timeout,
+        "close_timeout": 1.0,
+        "session_end_timeout": 5.0,
+        "memory_warn_mb": 0,
+        "memory_limit_mb": 0,
+        "mp_ctx": multiprocessing.get_context("forkserver"),
+        "loop": asyncio.get_running_loop(),
+    }
+    parameters = list(inspect.signature(ProcPool.__init__).parameters)[1:]
+    return ProcPool(**{name: options.get(name) for name in parameters})
+
+
+def make_job(id: str) -> Any:
+    """Return a job of the release that is installed."""
+    from livekit.agents import job
+    from livekit.protocol import agent
+
+    fields = inspect.signature(job.RunningJobInfo).parameters
+    values = {
+        "job": agent.Job(id=id, type=agent.JobType.JT_ROOM),
+        "accept_arguments": job.JobAcceptArguments(name="", identity="", metadata=""),
+        "url": "",
+        "token": "",
+        "worker_id": "",
+        "fake_job": True,
+    }
+    return job.RunningJobInfo(**{k: v for k, v in values.items() if k in fields})
+
+
+async def reproduce(
+    initialize_timeout: float = T, wait: float | None = None, close: bool = True
+) -> dict[str, float]:
+    """Run the scenario and print what happens.
+
+    A pool wants four idle processes and none can initialize: prewarm raises after a time that
+    differs from process to process, so that the failures do not line up and some process is always
+    being started. Three jobs come, `initialize_timeout` seconds apart, and get `wait` seconds each,
+    else `limit()`. `close` closes the pool at the end.
+
+    Returns how many jobs are `stalled`, the seconds until the `slowest` verdict, 0 if there was
+    none, and how many processes were `spawned` in so many `seconds`.
+    """
+    from livekit.agents import version
+
+    wait = limit(initialize_timeout) if wait is None else wait
+    pool = make_pool(4, initialize_timeout)
+    spawned: list[Any] = []
+    pool.on("process_created", spawned.append)
+    release = f"livekit-agents {version.__version__}"
+    print(f"{release}: no process can initialize, 3 jobs wait", flush=True)
+    start = time.monotonic()
+    starting = asyncio.ensure_future(pool.start())  # before 1.4.2 it blocks for ever
+
+    async def launch(number: int) -> float | None:
+        await asyncio.sleep(number * initialize_timeout)
+        info = make_job(f"job-{number}")
+        called = time.monotonic()
+        try:
+            await asyncio.wait_for(pool.launch_job(info), wait)
+        except asyncio.TimeoutError:
+            print(f"job-{number}: STALLED, still waiting after {wait:.0f} s", flush=True)
+            return None
+        except Exception as error:
+            print(f"job-{number}: {error} (after {time.monotonic() - called:.1f} s)", flush=True)
+        return time.monotonic() - called
+
+    verdicts = await asyncio.gather(*(launch(number) for number in range(3)))
+    seen = {
+        "stalled": verdicts.count(None),
+        "slowest": max((verdict or 0.0 for verdict in verdicts), default=0.0),
+        "spawned": len(spawned),
+        "seconds": time.monotonic() - start,
+    }
+    print(f"{seen['spawned']} processes were spawned in {seen['seconds']:.0f} s", flush=True)
+    if close:
+        closing = asyncio.ensure_future(pool.aclose())
+        await asyncio.wait([closing, starting], timeout=10)
+        if not closing.done():
+            print("the pool does not close", flush=True)
+    return seen
+
+
+# -- live ------------------------------------------------------------------------------------------
+
+LIVE_T = 0.5
+"""Seconds: initialize_timeout of --live, short so that importing has time too."""
+LIVE_SECONDS = 28.0
+"""From the start of this file until --live ends what still runs."""
+
+
+async def _scenario(seconds: float) -> None:
+    """Run the scenario for --live, print what was seen as a last line of JSON, and exit."""
+    import livekit.agents  # noqa: F401
+
+    # four failing processes at a time would fill the output with their tracebacks
+    logging.getLogger("livekit.agents").setLevel(logging.CRITICAL)
+    full = limit(LIVE_T)
+    wait = min(full, seconds - (time.monotonic() - STARTED) - 2 * LIVE_T)
+    seen = await reproduce(LIVE_T, wait, close=False)
+    print(json.dumps({**seen, "waited": wait, "limit": full}), flush=True)
+    os._exit(0)  # an unpatched pool may not close, and may keep threads that never end
+
+
+def _end_group(group: int) -> None:
+    """End every process of a process group, and wait until it is empty, a second at most."""
+    deadline = time.monotonic() + 1
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        while time.monotonic() < deadline:
+            os.killpg(group, signal.SIGKILL)
+            time.sleep(0.05)
+
+
+def run_live(python: str) -> dict[str, Any]:
+    """Run the scenario with an interpreter; return its numbers, `result` and what it `saw`.
+
+    `result` is "stall", "no stall" or "inconclusive", and `text` says so in a line. The processes
+    are in a session of their own, which is ended as a whole.
+    """
+    if not OWN_FILE.is_file() or not hasattr(os, "killpg"):
+        raise Unknown("--live needs doctor.py as a file, on Linux or macOS")
+    left = LIVE_SECONDS - (time.monotonic() - STARTED)
+    with tempfile.TemporaryFile() as output:
+        command = [python, str(OWN_FILE), "--scenario", str(left - 1)]
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            child.wait(left)
+        except subprocess.TimeoutExpired:
+            pass  # what it has printed until now counts
+        finally:
+            _end_group(child.pid)
+            child.wait()
+        output.seek(0)
+        saw = output.read().decode("utf-8", "replace").splitlines()
+    try:
+        seen: dict[str, Any] = json.loads(saw[-1])
+        stalled, waited = seen["stalled"], seen["waited"]
+    except (IndexError, KeyError, TypeError, ValueError):
+        text = f"nothing was proved in the time there is: {' '.join(saw[-1:]) or 'no output'}"
+        return {"result": "inconclusive", "text": text, "saw": saw[-20:]}
+    if not stalled:
+        result, text = (
+            "no stall",
+            f"no job stalled, the slowest ended after {seen['slowest']:.0f} s",
+        )
+    elif waited >= seen["limit"]:
+        result, text = "stall", f"{stalled} of 3 jobs still waited after {waited:.0f} s"
+    else:
+        result, text = "inconclusive", f"importing took too long to wait more than {waited:.0f} s"
+    return {"result": result, "text": text, "saw": saw[:-1], **seen}
+
+
+def add_live(finding: Finding, live: dict[str, Any]) -> None:
+    """Let what --live saw decide together with what the files say."""
+    finding.live = live
+    if live["result"] == "stall" and finding.state != "partly":
+        finding.state = "affected"
+    if live["result"] == "inconclusive" and finding.state == "patched":
+        finding.state = "unknown"
+
+
+# -- the report ------------------------------------------------------------------------------------
+
+HEADLINES = {
+    "patched": "PATCHED",
+    "affected": "AFFECTED: a job can wait for ever",
+    "partly": "PARTLY FIXED: a job can still wait for ever",
+    "modified": "MODIFIED BY OTHERS: nothing says that no job waits for ever",
+    "unknown": "UNKNOWN",
+}
+
+
+def _headline(finding: Finding) -> str:
+    """Return the state in a line; of a patched one the revision too, and whether another is out."""
+    text = HEADLINES[finding.state]
+    if finding.state == "patched":
+        text += f": revision {finding.revision} of series {finding.series}"
+        if finding.newest_revision is None or (finding.revision or 0) > finding.newest_revision:
+            text += ", which is newer than this doctor.py"
+        elif (finding.revision or 0) < finding.newest_revision:
+            text += f"; revision {finding.newest_revision} is out"
+    return text
+
+
+def report(finding: Finding) -> str:
+    """Return the finding for people."""
+    lines = [_headline(finding), *(f"why: {line}" for line in finding.why)]
+    if finding.where:
+        lines.insert(0, f"livekit-agents {finding.version or '(no version)'} in {finding.where}")
+    if finding.live:
+        lines.append(f"live: {finding.live['text']}")
+        lines += [f"     {line}" for line in finding.live["saw"]]
+    if finding.fix:
+        lines.append(f"fix: {finding.fix}")
+    elif finding.state == "patched":
+        lines.append("fix: none needed")
+    return "\n".join(lines)
+
+
+def _environment_of(folder: Path) -> str:
+    """Return the interpreter of a site-packages folder, as far as its place tells."""
+    prefix = folder.resolve().parent.parent.parent
+    for name in (folder.resolve().parent.name, "python3"):
+        if (prefix / "bin" / name).is_file():
+            return str(prefix / "bin" / name)
+    return "python"
+
+
+def examine(target: str | None, python: str, wheels: Wheels) -> Finding:
+    """Judge the target, else the environment of the interpreter, and say what mends it."""
+    path = Path(target or "")
+    pin: Pin | None = None
+    paths: list[Path] = []
+    if target is None:
+        finding, paths = examine_python(python)
+    elif not path.exists():
+        raise Unknown(f"{path} does not exist: give a wheel, a folder or a lock file")
+    elif (path / "pyvenv.cfg").is_file():
+        raise Unknown(f"{path} is an environment: give --python {path / 'bin' / 'python'}")
+    elif path.is_dir():
+        paths, python = [path, *_path_files(path)], _environment_of(path)
+        finding = examine_folders(paths, str(path))
+    elif path.suffix == ".whl":
+        finding = examine_wheel(path)
+    else:
+        finding, pin = examine_lock(path)
+
+    base, row = base_of(finding.version or ""), row_of(finding.version)
+    older = (finding.revision or 0) < (finding.newest_revision or 0)
+    if finding.state == "unknown" or (finding.state == "patched" and not older):
+        return finding
+    if row is None:
+        finding.fix = wheels.nox("releases") if wheels.checkout else None
+    elif target and path.suffix == ".whl":
+        finding.fix = wheels.nox("wheel", "--", base)
+    else:
+        wheel, build = wheels.wheel(base, row.revision)
+        if pin:
+            fix = lock_command(path, pin, f"{base}+procpool.{row.revision}", wheel)
+        else:
+            fix = install_command(python, paths, wheel)
+        stale = f"{_quote('rm', '-r', *finding.stale)} && " if finding.stale else ""
+        finding.fix = f"{build}{stale}{fix}"
+        if wheels.checkout is None and wheels.given is None:
+            session = wheels.nox("wheel", "--", base)
+            finding.why.append(f"the fix takes what '{session}' wrote; --wheels says where it is")
+    return finding
+
+
+def main() -> int:
+    """Print the finding and return its exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("target", nargs="?", help="a wheel, a folder or a lock file")
+    parser.add_argument("--python", help="interpreter of the environment; default: this one")
+    parser.add_argument("--wheels", help="folder or address of the patched wheels, for the fix")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--live", action="store_true", help="reproduce a stall, within 30 seconds")
+    parser.add_argument("--scenario", type=float, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.scenario is not None:
+        asyncio.run(_scenario(options.scenario))
+    if options.target and (options.python or options.live):
+        parser.error("--python and --live look at an environment: leave the wheel or file out")
+    python = options.python or sys.executable
+    try:
+        finding = examine(options.target, python, Wheels(options.wheels))
+        if options.live:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the children are ended then
+            print("trying to make a job stall, at most 30 s", file=sys.stderr, flush=True)
+            add_live(finding, run_live(python))
+    except (Unknown, OSError, UnicodeDecodeError) as error:
+        finding = Finding("unknown", [" ".join(str(error).split())])
+    code = EXIT_CODES[finding.state]
+    print(json.dumps({**asdict(finding), "exit_code": code}) if options.json else report(finding))
+    return code
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        sys.exit(130)
