@@ -126,6 +126,21 @@ def verify(session: nox.Session) -> None:
     session.run(sys.executable, "scripts/verify_wheel.py", *session.posargs, external=True)
 
 
+@nox.session(name="check-wheels", allow_parallel=True, tags=["ci"])
+def check_wheels(session: nox.Session) -> None:
+    """Build wheels on every Python, compare them bit for bit, verify them, and have the packagers'
+    tools check them; default: the release of the report and the newest.
+    """
+    session.install("--group", "check-wheels")
+    versions = session.posargs or [REPORTED, *list(TABLE)[-1:]]
+    folder = Path(session.cache_dir, "check-wheels").absolute()
+    check = [sys.executable, "scripts/check_wheels.py", str(folder)]
+    session.run(*check, *versions, external=True)
+    wheels = sorted(str(path) for path in (folder / "dist").glob("*.whl"))
+    session.run("twine", "check", "--strict", *wheels)
+    session.run("check-wheel-contents", "--no-config", *wheels)
+
+
 @nox.session(name="upstream-pr", venv_backend="none", allow_parallel=True, tags=["ci"])
 def upstream_pr(session: nox.Session) -> None:
     """Make the upstream pull request: nox -s upstream-pr -- CLONE BASE; no clone: a stand-in"""

@@ -100,7 +100,7 @@ def _mark(data: bytes, series: Series) -> bytes:
     return data + (b"" if not data or data.endswith(b"\n") else b"\n") + notice.encode()
 
 
-def _record_row(name: str, data: bytes) -> tuple[str, str, str]:
+def record_row(name: str, data: bytes) -> tuple[str, str, str]:
     """Return a member's row of RECORD.
 
     Path, sha256 in URL-safe base64 without padding, size in bytes.
@@ -300,7 +300,7 @@ def build_wheel(
 
     record = io.StringIO()
     table = csv.writer(record, lineterminator="\n")
-    table.writerows(_record_row(info.filename, data) for info, data in written if not info.is_dir())
+    table.writerows(record_row(info.filename, data) for info, data in written if not info.is_dir())
     table.writerow((f"{new}/RECORD", "", ""))
     record_attr = infos[f"{new}/RECORD"].external_attr
     written.append((_info(f"{new}/RECORD", stamp, record_attr), record.getvalue().encode()))

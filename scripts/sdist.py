@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from build import BuildBackendException, BuildException, ProjectBuilder
+from build import BuildBackendException, BuildException, ProjectBuilder, check_dependency
 from errors import UserError, one_line, run_main
 from packaging.requirements import Requirement
 
@@ -48,6 +48,20 @@ def _run(
         raise UserError(f"the sdist's build backend failed: {one_line(result.stderr)[-400:]}")
 
 
+def _pinned(requirements: set[str]) -> dict[str, str]:
+    """Return the names and versions of the packages that meet the requirements (PEP 508).
+
+    Raise `UserError` that names those that nothing meets.
+    """
+    missing = {Requirement(row).name for row in requirements if any(check_dependency(row))}
+    if missing:
+        raise UserError(
+            f"the sdist needs {', '.join(sorted(missing))} to be built, which noxfile.py does not"
+            " pin: build from the wheel, or pin it there"
+        )
+    return {name: version(name) for name in sorted({Requirement(row).name for row in requirements})}
+
+
 def build_unpacked(tree: Path, out: Path) -> tuple[Path, dict[str, str]]:
     """Build a wheel of the unpacked sdist `tree` in the directory `out`.
 
@@ -56,19 +70,12 @@ def build_unpacked(tree: Path, out: Path) -> tuple[Path, dict[str, str]]:
     """
     try:
         builder = ProjectBuilder(tree, python_executable=sys.executable, runner=_run)
-        missing = builder.check_dependencies("wheel")
-        if missing:
-            names = ", ".join(sorted(row[0] for row in missing))
-            raise UserError(
-                f"the sdist needs {names} to be built, which noxfile.py does not pin: build from"
-                " the wheel, or pin it there"
-            )
-        tools = {Requirement(row).name for row in builder.build_system_requires}
-        tools |= {Requirement(row).name for row in builder.get_requires_for_build("wheel")}
+        tools = _pinned(builder.build_system_requires)
+        tools |= _pinned(builder.get_requires_for_build("wheel"))
         wheel = Path(builder.build("wheel", out))
     except (BuildException, BuildBackendException) as error:
         raise UserError(f"the sdist cannot be built: {one_line(str(error))}") from None
-    return wheel, {name: version(name) for name in sorted(tools)}
+    return wheel, tools
 
 
 def main() -> int:

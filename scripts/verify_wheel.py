@@ -23,7 +23,7 @@ from releases_table import PATCHES, PROJECT, Release, Series, get_release, load_
 from sbom import Origin, read_origin, sbom_member
 
 # What zipfile raises for a damaged file, or for one that uses what no wheel of ours does.
-_DAMAGE = (
+DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
     EOFError,
@@ -116,7 +116,7 @@ def difference(wheel: Path, rebuilt: Path) -> str | None:
         for info in new.infolist():
             try:
                 have = _aspects(old, old.getinfo(info.filename))
-            except _DAMAGE as error:
+            except DAMAGE as error:
                 parts.append(f"{info.filename} (damaged: {error})")
                 continue
             want = _aspects(new, info)
@@ -155,7 +155,7 @@ def verify_wheel(wheel: Path, patches: Path = PATCHES) -> str:
             count = len(series.patches())
     except UserError as error:
         raise UserError(f"{wheel.name} is NOT verified: {error}") from None
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise UserError(f"{wheel.name} is NOT verified: it is damaged: {error}") from None
     return (
         f"{wheel.name} is verified: the {kind} of {PROJECT} {release.version} on the index, sha256"

@@ -1,9 +1,12 @@
 """Small made-up releases and series for the scripts' tests. Nothing here touches the network."""
 
 import base64
+import dataclasses
 import hashlib
+import io
 import socket
 import sys
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +15,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from releases_table import Series, load_series
+from fetch import file_sha256
+from releases_table import Release, Series, load_series
+from update_releases import render
 
 POOL = "livekit/agents/pool.py"
 POOL_TEXT = "".join(f"line {number}\n" for number in range(1, 31))
@@ -42,6 +47,40 @@ diff --git a/livekit/agents/pool.py b/livekit/agents/pool.py
  line 24
 -- \n2.39.0
 """
+
+PYPROJECT = b"""\
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "livekit-agents"
+dynamic = ["version"]
+
+[tool.hatch.version]
+path = "livekit/agents/version.py"
+
+[tool.hatch.build.targets.wheel]
+packages = ["livekit"]
+"""
+
+
+def write_table(patches: Path, wheel: Path, sdist: Path) -> None:
+    """Write a table of two releases: that of `wheel` and `sdist`, and 1.0.2, which is nowhere."""
+    known = Release(
+        version="1.0.1",
+        uploaded="2026-05-19T17:55:41Z",
+        dependencies_as_of="2026-05-21T00:00:00Z",
+        requires_python=">=3.10",
+        wheel=wheel.name,
+        wheel_sha256=file_sha256(wheel),
+        sdist_sha256=file_sha256(sdist),
+        pool_sha256="0" * 64,
+        yanked=False,
+        series="v1.0.0",
+    )
+    unknown = dataclasses.replace(known, version="1.0.2", wheel_sha256="2" * 64)
+    (patches / "releases.toml").write_text(render([known, unknown]))
 
 
 @pytest.fixture(autouse=True)
@@ -105,4 +144,20 @@ def wheel(tmp_path: Path) -> Path:
             member = zipfile.ZipInfo(name, (2021, 3, 4, 5, 6, 8))
             member.external_attr = (0o100755 if name.endswith(".sh") else 0o100644) << 16
             archive.writestr(member, data, zipfile.ZIP_DEFLATED)
+    return path
+
+
+@pytest.fixture
+def sdist(wheel: Path) -> Path:
+    """Return the sdist of the same release as `wheel`, with the same files."""
+    with zipfile.ZipFile(wheel) as archive:
+        members = {i: archive.read(i) for i in archive.namelist() if ".dist-info/" not in i}
+    members |= {"PKG-INFO": METADATA, "pyproject.toml": PYPROJECT}
+    path = wheel.with_name("livekit_agents-1.0.1.tar.gz")
+    with tarfile.open(path, "w:gz") as sources:
+        for name, data in members.items():
+            info = tarfile.TarInfo(f"livekit_agents-1.0.1/{name}")
+            info.size = len(data)
+            info.mode = 0o755 if name.endswith(".sh") else 0o644
+            sources.addfile(info, io.BytesIO(data))
     return path

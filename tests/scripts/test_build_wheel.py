@@ -4,18 +4,23 @@ The version everywhere, a correct RECORD, upstream's bytes elsewhere, the same f
 """
 
 import os
+import shutil
+import tarfile
 import time
 import zipfile
 from collections.abc import Callable
 from email.parser import BytesParser
 from pathlib import Path
 
+import build_wheel as build_wheel_module
 import pytest
 from build_wheel import build_wheel, environment_stamp
-from conftest import PATCH, POOL
+from conftest import PATCH, POOL, write_table
 from errors import UserError
 from fetch import file_sha256
-from releases_table import Series
+from releases_table import Release, Series, line_releases
+from sbom import SBOM_NAME
+from sdist import build_unpacked
 from wheel.wheelfile import WheelFile
 
 MakeSeries = Callable[..., Series]
@@ -116,3 +121,127 @@ def test_a_patched_wheel_is_refused(wheel: Path, make_series: MakeSeries, tmp_pa
     with pytest.raises(UserError):
         build(disguised, series, tmp_path / "again")
     assert not (tmp_path / "again").exists()
+
+
+def test_from_sdist(wheel: Path, sdist: Path, make_series: MakeSeries, tmp_path: Path) -> None:
+    series = make_series(PATCH)
+    built = build(sdist, series, tmp_path / "dist")
+    assert built.name == "livekit_agents-1.0.1+procpool.3-1sdist-py3-none-any.whl"
+    with (
+        WheelFile(str(built)) as archive,  # checks every member against RECORD as it is read
+        zipfile.ZipFile(build(wheel, series, tmp_path / "dist")) as other,
+    ):
+        package = {name for name in archive.namelist() if not name.startswith(INFO)}
+        assert package == {name for name in other.namelist() if not name.startswith(INFO)}
+        for name in package:
+            assert archive.read(name) == other.read(name)
+            assert archive.getinfo(name).external_attr == other.getinfo(name).external_attr
+        metadata = BytesParser().parsebytes(archive.read(f"{INFO}/METADATA"))
+        assert metadata["Version"] == "1.0.1+procpool.3"
+        assert b"\nBuild: 1sdist\n" in archive.read(f"{INFO}/WHEEL")
+        notice = archive.read(f"{INFO}/procpool/NOTICE").decode()
+        assert "upstream's sdist" in notice and file_sha256(sdist) in notice
+        assert b'"hatchling"' in archive.read(f"{INFO}/sboms/{SBOM_NAME}")
+        assert not {info.compress_type for info in archive.infolist()} - {zipfile.ZIP_STORED}
+
+
+def test_from_sdist_is_reproducible(
+    sdist: Path, make_series: MakeSeries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = make_series(PATCH)
+    first = build(sdist, series, tmp_path / "one").read_bytes()
+    monkeypatch.setenv("HATCH_BUILD_NO_HOOKS", "true")
+    mask = os.umask(0o077)
+    try:
+        assert build(sdist, series, tmp_path / "two").read_bytes() == first
+    finally:
+        os.umask(mask)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1600000001")
+    with zipfile.ZipFile(build(sdist, series, tmp_path / "three")) as archive:
+        assert archive.getinfo(POOL).date_time == (2020, 9, 13, 12, 26, 40)
+        assert archive.getinfo("livekit/agents/zebra.py").date_time == (2020, 2, 2, 0, 0, 0)
+
+
+def test_an_sdist_that_cannot_be_built(
+    sdist: Path, make_series: MakeSeries, tmp_path: Path
+) -> None:
+    series, out = make_series(PATCH), tmp_path / "dist"
+    whole = sdist.read_bytes()
+    sdist.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="not an sdist that can be used"):
+        build(sdist, series, out)
+    with tarfile.open(sdist, "w:gz") as sources:
+        info = tarfile.TarInfo("../outside")
+        sources.addfile(info)
+    with pytest.raises(UserError, match="not an sdist that can be used"):
+        build(sdist, series, out)
+    for requires, message in (
+        ('["absent-backend"]', "needs absent-backend to be built"),
+        ("[]", "build backend failed|cannot be built"),
+    ):
+        tree = tmp_path / f"tree-{len(requires)}"
+        tree.mkdir()
+        (tree / "pyproject.toml").write_text(
+            f'[build-system]\nrequires = {requires}\nbuild-backend = "absent_backend"\n'
+        )
+        with pytest.raises(UserError, match=message):
+            build_unpacked(tree, out)
+    assert not out.exists()
+
+
+@pytest.fixture
+def patches(wheel: Path, sdist: Path, make_series: MakeSeries) -> Path:
+    """Return a folder of patches whose table lists the release, which is in the cache."""
+    folder = make_series(PATCH).path.parent
+    write_table(folder, wheel, sdist)
+    return folder
+
+
+def test_nothing_is_moved_before_all_is_built(
+    patches: Path, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cached(release: Release, kind: str) -> Path:
+        if release.version == "1.0.2":
+            raise UserError("could not download it")
+        return wheel
+
+    monkeypatch.setattr(build_wheel_module, "fetch", cached)
+    out = tmp_path / "dist"
+    arguments = ["build_wheel", "--patches", str(patches), "--out", str(out)]
+    monkeypatch.setattr("sys.argv", [*arguments, "--all"])
+    with pytest.raises(UserError, match="could not download"):
+        build_wheel_module.main()
+    assert not out.exists() and not list(tmp_path.glob(".wheels-*"))
+    for chosen in (["1.0.1"], ["1.0.1", "1.0.1+0"], ["--line", "v9"], []):
+        monkeypatch.setattr("sys.argv", [*arguments, *chosen])
+        if chosen == ["1.0.1"]:
+            assert build_wheel_module.main() == 0
+            before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+        else:
+            with pytest.raises(UserError, match=r"not supported|no release line|which release"):
+                build_wheel_module.main()
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    assert {path.name for path in out.iterdir()} == {
+        "SHA256SUMS",
+        "livekit_agents-1.0.1+procpool.3-py3-none-any.whl",
+        "simple",
+    }
+
+
+def test_a_line_or_a_series(patches: Path) -> None:
+    series = patches / "v1.0.0"
+    other = patches / "v1.0.2"
+    shutil.copytree(series, other)
+    table = patches / "releases.toml"
+    head, _, last = table.read_text().rpartition('series = "v1.0.0"')
+    table.write_text(f'{head}series = "v1.0.2"{last}')
+    (series / "series.toml").write_text('first = "1.0.0"\nlast = "1.0.1"\nline = "1.0.0"\n')
+    (other / "series.toml").write_text('first = "1.0.2"\nlast = "1.0.9"\nline = "1.0.0"\n')
+
+    def versions(name: str) -> list[str]:
+        return [release.version for release in line_releases(name, patches)]
+
+    assert versions("v1.0.0") == versions("1.0.0") == ["1.0.1", "1.0.2"]
+    assert versions("v1.0.2") == ["1.0.2"]
+    with pytest.raises(UserError, match=r"the lines are v1\.0\.0; series within them are v1\.0\.2"):
+        versions("v1.0.1")
