@@ -221,7 +221,7 @@ def judge_patched(read: Read, info: str, version: str, record: dict[str, str]) -
     notice = (read(f"{folder}/NOTICE") or b"").decode("utf-8", "replace")
     stated = re.search(r"with series (\S+), revision (\d+)", notice)
     files = re.findall(
-        r"^ +(\S+)\n +upstream \S+: (.+)\n +in this wheel: ([0-9a-f]{64})$", notice, re.MULTILINE
+        r"^ +(\S+)\n +upstream[^:\n]*: (.+)\n +in this wheel: ([0-9a-f]{64})$", notice, re.MULTILINE
     )
     if stated is None or POOL not in [name for name, _, _ in files]:
         why = "it says that it is patched, but its procpool/NOTICE is missing or unreadable"
