@@ -1,14 +1,15 @@
 """Prove README's recipes for projects that install the patched wheel, by running them as they are.
 
-A recipe is a fenced block of README.md behind a comment such as `<!-- recipe: uv -->`. Each runs in
-a throw-away project of its own, with an environment of its own, against `dist/` as `nox -s wheel`
-builds it, served on this machine alone; only the port is another one than README's. The project is
-locked to upstream's 1.5.11 as of its day before the recipe runs, with a plugin of that day, which
-asks for `livekit-agents>=1.5.11`, and a made-up one, which asks for `==1.5.11`.
+A recipe is a fenced block of README.md behind a comment such as `<!-- recipe: uv -->`. Each way to
+install runs in a throw-away project and an environment of its own, against `dist/` as `nox -s
+wheel` builds it, served on this machine alone; only the port is another than README's. Before the
+recipe runs, the project is pinned to upstream's 1.5.11 and the dependencies of its day, with a
+plugin of that day, which asks for `livekit-agents>=1.5.11`, and a made-up one, which asks for
+`==1.5.11`.
 
-After a recipe the patched wheel must be there, the doctor must say so, and no other version may
-have moved. Then upgrades must be refused, or be reported by the doctor, and the way back must lead
-to upstream's 1.5.11.
+After it the patched wheel must be there, the doctor must say so, and no other pin may have moved.
+Then upgrades must change nothing, be refused, or be reported by the doctor, and the way back must
+lead to upstream's 1.5.11.
 
 No image is built of the Dockerfile fragment: its COPY is done by hand, and its RUN commands run in
 a virtual environment. Poetry, pip and uv are those that `pyproject.toml` pins.
@@ -57,11 +58,10 @@ _README_PORT = "8000"
 # Seconds for one command: slow networks are common, endless ones are not waited for.
 _COMMAND_SECONDS = 300
 # Settings of the user's that would choose versions, or the environment, in place of the recipe.
-_LEFT_OUT = """
-    PIP_CONSTRAINT PIP_FIND_LINKS PIP_REQUIRE_VIRTUALENV PIP_UPLOADED_PRIOR_TO PYTHONPATH
-    UV_CONSTRAINT UV_EXCLUDE_NEWER UV_FIND_LINKS UV_OVERRIDE UV_PROJECT_ENVIRONMENT UV_PYTHON
-    UV_SYSTEM_PYTHON VIRTUAL_ENV
-""".split()
+_LEFT_OUT = re.compile(
+    "VIRTUAL_ENV|PYTHONPATH|PIP_(CONSTRAINT|REQUIRE_VIRTUALENV|UPLOADED_PRIOR_TO)|UV_(CONSTRAINT"
+    "|EXCLUDE_NEWER|FIND_LINKS|OVERRIDE|PROJECT_ENVIRONMENT|PYTHON|SYSTEM_PYTHON)"
+)
 _PROBE = """
 import importlib, json, sys
 from pathlib import Path
@@ -148,7 +148,7 @@ class Project:
 
         Raise `UserError` with its last words unless it ends with one of `codes`, in time.
         """
-        shown = shlex.join(command[-1:] if command[0] == "sh" else command)
+        shown = one_line(command[-1] if command[0] == "sh" else shlex.join(command))
         try:
             result = subprocess.run(
                 command,
@@ -165,9 +165,9 @@ class Project:
                 f"{self.name}: {shown}: no end after {_COMMAND_SECONDS} s: check the network"
             ) from None
         if result.returncode not in codes:
-            # the address may hold a password
-            words = one_line(result.stdout).replace(index_url(), "the index")[-600:]
-            raise UserError(f"{self.name}: {one_line(shown)}: exit {result.returncode}: {words}")
+            words = one_line(result.stdout)[-600:]
+            text = f"{self.name}: {shown}: exit {result.returncode}: {words}"
+            raise UserError(text.replace(index_url(), "the index"))  # it may hold a password
         return result.stdout
 
     def sh(self, script: str, codes: tuple[int, ...] = (0,)) -> str:
@@ -183,11 +183,13 @@ class Project:
                 f" {one_line(text)[-400:]}"
             )
 
-    def doctor(self, *arguments: str) -> str:
-        """Return the state that the doctor finds; its exit code must fit."""
+    def diagnose(self, state: str, *arguments: str) -> None:
+        """Raise `UserError` unless the doctor finds that state where the `arguments` point it."""
         command = [sys.executable, str(ROOT / "scripts" / "doctor.py"), "--json", *arguments]
         found = json.loads(self.output(command, codes=(0, 1, 2)).splitlines()[-1])
-        return str(found["state"])
+        if found["state"] != state:
+            why = "; ".join(found["why"])
+            raise UserError(f"{self.name}: the doctor finds {found['state']}, not {state}: {why}")
 
     def has(self, wanted: str, state: str, *modules: str) -> None:
         """Raise `UserError` unless the environment has the release `wanted`, in that state.
@@ -195,13 +197,13 @@ class Project:
         Its files are marked as patched, or not; what is installed fits together; the `modules` of
         the plugins import; and the doctor agrees.
         """
-        probe = self.output([self.python, "-c", _PROBE, *modules])
+        (self.folder / "probe.py").write_text(_PROBE, "utf-8")
+        probe = self.output([self.python, "probe.py", *modules])
         found, marked = json.loads(probe.splitlines()[-1])
         if (found, marked) != (wanted, state == "patched"):
             raise UserError(f"{self.name}: installed is {found}, patched: {marked}; not {wanted}")
         self.output(["uv", "pip", "check", "--python", self.python])
-        if (diagnosis := self.doctor("--python", self.python)) != state:
-            raise UserError(f"{self.name}: the doctor says {diagnosis}, not {state}")
+        self.diagnose(state, "--python", self.python)
 
 
 def only_moved(project: Project, before: dict[str, str], lock: str, patched: str) -> None:
@@ -209,13 +211,10 @@ def only_moved(project: Project, before: dict[str, str], lock: str, patched: str
 
     The doctor must find it patched too.
     """
-    after = locked_versions(project.folder / lock)
-    if moved := sorted({*before.items(), (PROJECT, patched)} ^ {*after.items()}):
-        names = sorted({name for name, _ in moved})
-        if moved != [(PROJECT, RELEASE)]:
-            raise UserError(f"{project.name}: {lock} moved more than it should: {', '.join(names)}")
-    if (state := project.doctor(lock)) != "patched":
-        raise UserError(f"{project.name}: the doctor says that {lock} is {state}")
+    wanted, after = before | {PROJECT: patched}, locked_versions(project.folder / lock)
+    if moved := sorted(n for n in wanted | after if wanted.get(n) != after.get(n)):
+        raise UserError(f"{project.name}: {lock} has other versions of {', '.join(moved)}")
+    project.diagnose("patched", lock)
 
 
 @dataclass(frozen=True)
@@ -241,13 +240,16 @@ class Bench:
         folder.mkdir()
         (folder / "dist").symlink_to(self.folder / "dist")
         shutil.copy(ROOT / "scripts" / "doctor.py", folder)
-        environment = {key: text for key, text in os.environ.items() if key not in _LEFT_OUT}
+        environment = {k: v for k, v in os.environ.items() if not _LEFT_OUT.fullmatch(k)}
         path = [str(folder / ".venv" / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
         environment |= {
             "PATH": os.pathsep.join(path),
             "NO_PROXY": ",".join(filter(None, [environment.get("NO_PROXY"), "localhost"])),
             "UV_PYTHON_DOWNLOADS": "never",
             "PIP_NO_INPUT": "1",
+            # pip takes a date for no local directory: leave those of the user's settings out
+            "PIP_FIND_LINKS": str(folder),
+            "PIP_EXTRA_INDEX_URL": index_url(),
             "POETRY_NO_INTERACTION": "1",
             "POETRY_KEYRING_ENABLED": "false",
             "POETRY_VIRTUALENVS_CREATE": "true",
@@ -433,8 +435,7 @@ url = "{index_url()}"
     yield f"poetry: an update changes nothing, {NEWER} is refused for the plugin that wants another"
     project.sh(f"poetry remove --lock {STRICT_PLUGIN}")
     project.sh(f"poetry add --lock {PROJECT}=={NEWER}")
-    if (state := project.doctor("poetry.lock")) != "partly":
-        raise UserError(f"poetry: the doctor says that a lock of {NEWER} is {state}, not partly")
+    project.diagnose("partly", "poetry.lock")
     yield f"poetry: without that plugin {NEWER} gets in, and the doctor reports the lock file"
 
     file.write_text(original, "utf-8")
@@ -446,9 +447,9 @@ url = "{index_url()}"
 
 # What each check runs, and the recipes that it proves; all need `serve`.
 CHECKS: dict[str, tuple[Callable[[Bench], Iterator[str]], set[str]]] = {
+    "poetry": (check_poetry, {"poetry", "back-poetry"}),
     "pip-hashes": (check_pip_hashes, {"pip-hashes", "back-pip", "dockerfile", "doctor"}),
     "pip": (check_pip, {"pip", "doctor"}),
-    "poetry": (check_poetry, {"poetry", "back-poetry"}),
     "uv": (check_uv, {"uv", "back-uv"}),
     "new": (check_new, {"new-pip", "new-uv"}),
 }
@@ -508,6 +509,18 @@ def served(command: str, folder: Path, port: int) -> Iterator[None]:
         server.wait()
 
 
+def run_check(name: str, bench: Bench) -> bool:
+    """Run a check, print a line for each thing that it proves, and return whether it passes."""
+    start = time.monotonic()
+    try:
+        for line in CHECKS[name][0](bench):
+            print(f"{line} ({time.monotonic() - start:.0f} s)", flush=True)
+    except UserError as error:
+        print(f"error: {one_line(str(error))}", file=sys.stderr, flush=True)
+        return False
+    return True
+
+
 def main() -> int:
     """Run the checks, two at a time, and print a line for each thing that is proved."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -538,19 +551,9 @@ def main() -> int:
             [f"{PROJECT}=={RELEASE}", f"{PLUGIN}>={RELEASE}", strict_plugin],
         )
 
-        def run(name: str) -> None:
-            start = time.monotonic()
-            for line in CHECKS[name][0](bench):
-                print(f"{line} ({time.monotonic() - start:.0f} s)", flush=True)
-
         with served(bench.recipes["serve"], folder, port), ThreadPoolExecutor(2) as pool:
-            running = [pool.submit(run, name) for name in options.checks or CHECKS]
-            try:
-                for future in running:
-                    future.result()
-            finally:
-                pool.shutdown(cancel_futures=True)
-    return 0
+            passed = list(pool.map(lambda name: run_check(name, bench), options.checks or CHECKS))
+    return 0 if all(passed) else 1
 
 
 if __name__ == "__main__":
