@@ -131,12 +131,14 @@ def locked_versions(path: Path) -> dict[str, str]:
 class Project:
     """A throw-away project: its folder, and the variables that its commands run with.
 
-    Its virtual environment is `.venv` in the folder.
+    Its virtual environment is `.venv` in the folder. `upstream` is the address of the user's
+    package index, which may hold a password: no error shows it.
     """
 
     name: str
     folder: Path
     environment: dict[str, str]
+    upstream: str
 
     @property
     def python(self) -> str:
@@ -167,7 +169,7 @@ class Project:
         if result.returncode not in codes:
             words = one_line(result.stdout)[-600:]
             text = f"{self.name}: {shown}: exit {result.returncode}: {words}"
-            raise UserError(text.replace(index_url(), "the index"))  # it may hold a password
+            raise UserError(text.replace(self.upstream, "the index"))
         return result.stdout
 
     def sh(self, script: str, codes: tuple[int, ...] = (0,)) -> str:
@@ -207,7 +209,7 @@ class Project:
 
 
 def only_moved(project: Project, before: dict[str, str], lock: str, patched: str) -> None:
-    """Raise `UserError` unless the lock file pins what it did `before`, but for the patched wheel.
+    """Raise `UserError` unless the lock file pins what was `before`, but for the patched wheel.
 
     The doctor must find it patched too.
     """
@@ -221,13 +223,15 @@ def only_moved(project: Project, before: dict[str, str], lock: str, patched: str
 class Bench:
     """What the checks share.
 
-    `recipes` and `index`, its address, carry the port that `dist/` is served on; `patched` is the
-    version of the wheel there; `requirements` are what a project depends on before a recipe.
+    `recipes` and `index`, its address, carry the port that `dist/` is served on; `upstream` is the
+    address of the user's package index; `patched` is the version of the patched wheel;
+    `requirements` are what a project depends on before a recipe.
     """
 
     folder: Path
     recipes: dict[str, str]
     index: str
+    upstream: str
     patched: str
     requirements: list[str]
 
@@ -249,13 +253,13 @@ class Bench:
             "PIP_NO_INPUT": "1",
             # pip takes a date for no local directory: leave those of the user's settings out
             "PIP_FIND_LINKS": str(folder),
-            "PIP_EXTRA_INDEX_URL": index_url(),
+            "PIP_EXTRA_INDEX_URL": self.upstream,
             "POETRY_NO_INTERACTION": "1",
             "POETRY_KEYRING_ENABLED": "false",
             "POETRY_VIRTUALENVS_CREATE": "true",
             "POETRY_VIRTUALENVS_IN_PROJECT": "true",
         }
-        project = Project(name, folder, environment)
+        project = Project(name, folder, environment, self.upstream)
         if activated:
             project.output(["uv", "venv", "--quiet", "--python", sys.executable, ".venv"])
             environment["VIRTUAL_ENV"] = str(folder / ".venv")
@@ -302,8 +306,10 @@ def check_pip(bench: Bench) -> Iterator[str]:
     (folder / "constraints.txt").write_text("".join(f"{n}=={v}\n" for n, v in pins.items()))
     (folder / "requirements.in").rename(folder / "requirements.txt")
     project.sh(bench.recipes["pip"])
+    project.sh("uv pip freeze | grep -v ^pip= > frozen.txt")
+    only_moved(project, pins, "frozen.txt", bench.patched)
     project.has(bench.patched, "patched", *PLUGIN_MODULES)
-    yield f"pip: {bench.patched} is installed; {PLUGIN} and a plugin that wants =={RELEASE} take it"
+    yield f"pip: {bench.patched} is installed with its plugins, no other version has moved"
 
     project.sh(f"pip install --upgrade -c constraints.txt {PROJECT}")
     project.has(bench.patched, "patched")
@@ -417,7 +423,7 @@ package-mode = false
 
 [[tool.poetry.source]]
 name = "index"
-url = "{index_url()}"
+url = "{bench.upstream}"
 """,
     )
     age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(AS_OF)
@@ -547,6 +553,7 @@ def main() -> int:
             folder,
             {name: r.text.replace(_README_PORT, str(port)) for name, r in recipes.items()},
             f"http://localhost:{port}/simple/",
+            index_url(),
             patched,
             [f"{PROJECT}=={RELEASE}", f"{PLUGIN}>={RELEASE}", strict_plugin],
         )

@@ -53,7 +53,7 @@ def project(tmp_path: Path) -> Project:
     """Return a project whose commands run in an empty folder."""
     folder = tmp_path / "project"
     folder.mkdir()
-    return Project("name", folder, dict(os.environ))
+    return Project("name", folder, dict(os.environ), "http://me:secret@index/simple")
 
 
 def test_recipes_are_read_as_they_stand() -> None:
@@ -84,7 +84,7 @@ def test_every_recipe_is_proved_with_this_revision() -> None:
     with pytest.raises(UserError, match=r"recipe a installs 1\.5\.11\+procpool\.2, but"):
         check_recipes(recipes, {"a"}, "1.5.11+procpool.3")
     for wanted in ({"a", "b"}, set[str]()):
-        with pytest.raises(UserError, match="same recipes: [ab]$"):
+        with pytest.raises(UserError, match=r"same recipes: [ab]$"):
             check_recipes(recipes, wanted, "1.5.11+procpool.2")
 
 
@@ -132,20 +132,17 @@ def test_the_doctor_decides(project: Project) -> None:
 
 def test_commands_fail_in_one_line(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     assert project.sh("echo out; echo err >&2") == "out\nerr\n"
-    with pytest.raises(UserError, match="^name: false echo on: exit 1: $"):
+    with pytest.raises(UserError, match=r"^name: false echo on: exit 1: $"):
         project.sh("false\necho on")
-    with pytest.raises(UserError, match="exit 3: last words$"):
+    with pytest.raises(UserError, match=r"exit 3: last words$"):
         project.sh("echo last\necho words\nexit 3", codes=(0, 1))
     monkeypatch.setattr(check_consumers, "_COMMAND_SECONDS", 0.2)
     with pytest.raises(UserError, match="name: sleep 20: no end after"):
         project.sh("sleep 20")
 
 
-def test_an_address_with_a_password_is_not_shown(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(check_consumers, "index_url", lambda: "http://me:secret@index/simple")
-    with pytest.raises(UserError, match="exit 1: no route to the index/x$") as raised:
+def test_an_address_with_a_password_is_not_shown(project: Project) -> None:
+    with pytest.raises(UserError, match=r"exit 1: no route to the index/x$") as raised:
         project.sh("echo no route to http://me:secret@index/simple/x; false")
     assert "secret" not in str(raised.value)
 
@@ -173,7 +170,7 @@ def test_a_dockerfile_is_done_by_hand(project: Project, tmp_path: Path) -> None:
 
 def test_a_server_that_does_not_serve(tmp_path: Path) -> None:
     command = f"{sys.executable} -c \"raise SystemExit('in use')\""
-    with pytest.raises(UserError, match="does not serve: in use$"), served(command, tmp_path, 9):
+    with pytest.raises(UserError, match=r"does not serve: in use$"), served(command, tmp_path, 9):
         raise AssertionError("it does not listen")
 
 
@@ -189,7 +186,7 @@ def test_a_check_prints_what_it_proved_until_it_fails(
         raise UserError("this\ndoes not")
 
     monkeypatch.setitem(CHECKS, "uv", (check, set()))
-    assert run_check("uv", Bench(Path(), {}, "", "", [])) is False
+    assert run_check("uv", Bench(Path(), {}, "", "", "", [])) is False
     captured = capsys.readouterr()
     assert captured.out == "this holds (0 s)\n" and captured.err == "error: this does not\n"
 
