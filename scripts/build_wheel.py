@@ -109,6 +109,27 @@ def record_row(name: str, data: bytes) -> tuple[str, str, str]:
     return name, f"sha256={digest}", str(len(data))
 
 
+def _record(members: list[_Member], name: str) -> bytes:
+    """Return the RECORD of a wheel's other members; `name` is its own name."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerows(record_row(info.filename, data) for info, data in members if not info.is_dir())
+    table.writerow((name, "", ""))
+    return text.getvalue().encode()
+
+
+def _write(members: list[_Member], path: Path) -> Path:
+    """Write the members into a wheel that appears at `path` only when it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=path.parent) as scratch:
+        fresh = Path(scratch, path.name)
+        with zipfile.ZipFile(fresh, "w") as archive:
+            for info, data in members:
+                archive.writestr(info, data)
+        os.replace(fresh, path)
+    return path
+
+
 def _notice(origin: Origin, series: Series, rows: list[str]) -> bytes:
     """Return the notice of change that the Apache License 2.0, section 4(b), asks for."""
     names = "\n".join(f"    {patch.name}" for patch in series.patches())
@@ -281,39 +302,27 @@ def build_wheel(
     if f"{new}/METADATA" not in infos:
         raise UserError(f"the wheel that was built of {source.name} is not of {version}")
     stamp = stamp or infos[f"{new}/METADATA"].date_time
-    changed = {*rows, f"{new}/METADATA", *([f"{new}/WHEEL"] if tools else [])}
-
+    changed = {*rows, f"{new}/METADATA"}
+    if source.suffix != ".whl":
+        changed.add(f"{new}/WHEEL")
     written: list[_Member] = []
     for info, data in members:
         if info.filename != f"{new}/RECORD":
             date_time = stamp if info.filename in changed else info.date_time
             written.append((_info(info.filename, date_time, info.external_attr), data))
     origin = Origin(str(upstream), source.name, expected_sha256, series.name, series.revision)
+    notice = _notice(origin, series, [row for part in rows.values() for row in part])
+    sbom = bill_of_materials(origin, series, name, datetime(*stamp, tzinfo=UTC), tools)
     added = [
-        ("procpool/NOTICE", _notice(origin, series, [row for r in rows.values() for row in r]))
+        ("procpool/NOTICE", notice),
+        ("procpool/series", (series.path / "series").read_bytes()),
     ]
-    added += [("procpool/series", (series.path / "series").read_bytes())]
     added += [(f"procpool/{patch.name}", patch.read_bytes()) for patch in series.patches()]
-    moment = datetime(*stamp, tzinfo=UTC)
-    added += [(f"sboms/{SBOM_NAME}", bill_of_materials(origin, series, name, moment, tools))]
-    written += [(_info(f"{new}/{name}", stamp), data) for name, data in added]
-
-    record = io.StringIO()
-    table = csv.writer(record, lineterminator="\n")
-    table.writerows(record_row(info.filename, data) for info, data in written if not info.is_dir())
-    table.writerow((f"{new}/RECORD", "", ""))
-    record_attr = infos[f"{new}/RECORD"].external_attr
-    written.append((_info(f"{new}/RECORD", stamp, record_attr), record.getvalue().encode()))
-
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / name
-    with tempfile.TemporaryDirectory(prefix=".build-", dir=out) as scratch:
-        fresh = Path(scratch, path.name)
-        with zipfile.ZipFile(fresh, "w") as archive:
-            for info, data in written:
-                archive.writestr(info, data)
-        os.replace(fresh, path)
-    return path
+    added += [(f"sboms/{SBOM_NAME}", sbom)]
+    written += [(_info(f"{new}/{path}", stamp), data) for path, data in added]
+    record = _info(f"{new}/RECORD", stamp, infos[f"{new}/RECORD"].external_attr)
+    written.append((record, _record(written, record.filename)))
+    return _write(written, out / name)
 
 
 def build_release(release: Release, series: Series, out: Path, from_sdist: bool = False) -> Path:

@@ -80,7 +80,8 @@ def _download(release: Release, kind: Kind, expected: str, target: Path) -> Path
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
     command += ["--ignore-requires-python", "--disable-pip-version-check", "--retries", _RETRIES]
     command += ["--only-binary" if kind == "wheel" else "--no-binary", PROJECT]
-    command += ["--dest", str(target), "--requirement", str(requirements)]
+    # pip has an sdist's metadata made: by the backend that is pinned here, not by one it installs.
+    command += ["--no-build-isolation", "--dest", str(target), "--requirement", str(requirements)]
     result = subprocess.run(command, capture_output=True, text=True)
     files = list(target.iterdir()) if target.is_dir() else []
     if result.returncode == 0 and len(files) == 1:

@@ -159,8 +159,8 @@ def verify_wheel(wheel: Path, patches: Path = PATCHES) -> str:
         raise UserError(f"{wheel.name} is NOT verified: it is damaged: {error}") from None
     return (
         f"{wheel.name} is verified: the {kind} of {PROJECT} {release.version} on the index, sha256"
-        f" {origin.sha256}, plus the {count} patches of series {series.name}, revision"
-        f" {series.revision}, and nothing else"
+        f" {origin.sha256}, plus series {series.name}, revision {series.revision} (patches:"
+        f" {count}), and nothing else"
     )
 
 
