@@ -303,7 +303,9 @@ def check_pip(bench: Bench) -> Iterator[str]:
     bench.write_requirements(project, hashes=False)
     folder = project.folder
     pins = locked_versions(folder / "requirements.txt")
-    (folder / "constraints.txt").write_text("".join(f"{n}=={v}\n" for n, v in pins.items()))
+    constraints = folder / "constraints.txt"
+    constraints.write_text("".join(f"{n}=={v}\n" for n, v in pins.items()))
+    original = constraints.read_text()
     (folder / "requirements.in").rename(folder / "requirements.txt")
     project.sh(bench.recipes["pip"])
     project.sh("uv pip freeze | grep -v ^pip= > frozen.txt")
@@ -320,6 +322,13 @@ def check_pip(bench: Bench) -> Iterator[str]:
     if "PARTLY FIXED" not in project.sh(bench.recipes["doctor"], codes=(1,)):
         raise UserError(f"pip: the doctor does not say that {NEWER} is fixed in part only")
     yield f"pip: without them {NEWER} gets in, and the doctor reports it"
+
+    project.sh(bench.recipes["pip"])
+    project.has(bench.patched, "patched")
+    constraints.write_text(original)
+    project.sh(bench.recipes["back-pip"].replace("--require-hashes", "-c constraints.txt"))
+    project.has(RELEASE, "affected", *PLUGIN_MODULES)
+    yield f"pip: the way back leads to upstream's {RELEASE}"
 
 
 def check_pip_hashes(bench: Bench) -> Iterator[str]:
@@ -455,7 +464,7 @@ url = "{bench.upstream}"
 CHECKS: dict[str, tuple[Callable[[Bench], Iterator[str]], set[str]]] = {
     "poetry": (check_poetry, {"poetry", "back-poetry"}),
     "pip-hashes": (check_pip_hashes, {"pip-hashes", "back-pip", "dockerfile", "doctor"}),
-    "pip": (check_pip, {"pip", "doctor"}),
+    "pip": (check_pip, {"pip", "doctor", "back-pip"}),
     "uv": (check_uv, {"uv", "back-uv"}),
     "new": (check_new, {"new-pip", "new-uv"}),
 }
