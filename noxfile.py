@@ -146,6 +146,13 @@ def check_wheels(session: nox.Session) -> None:
     session.run("check-wheel-contents", "--no-config", *wheels)
 
 
+@nox.session(allow_parallel=True)
+def consumers(session: nox.Session) -> None:
+    """Run README's recipes for pip, uv and Poetry in throw-away projects; -- NAME: only that."""
+    session.install("--group", "scripts", "--group", "consumers")
+    session.run("python", "scripts/check_consumers.py", *session.posargs)
+
+
 @nox.session(name="upstream-pr", venv_backend="none", allow_parallel=True, tags=["ci"])
 def upstream_pr(session: nox.Session) -> None:
     """Make the upstream pull request: nox -s upstream-pr -- CLONE BASE; no clone: a stand-in"""
