@@ -41,10 +41,14 @@ REPORTED = "1.5.11"
 # `nox -s releases` must be able to write the table that is missing.
 TABLE = load_releases() if Path("patches/releases.toml").is_file() else {}
 LINE = {series.name: series.line for series in load_all_series()}
+FINALS = [release for release in TABLE.values() if not release.preview]
 # Both ends of each text of proc_pool.py: what `nox -t ci` tests, and where the costly tests run.
-TEXT_ENDS = ends(TABLE.values(), lambda release: release.pool_sha256)
+TEXT_ENDS = ends(FINALS, lambda release: release.pool_sha256)
 # Both ends of each line: tested on the oldest and the newest Python that they support.
-LINE_ENDS = ends(TABLE.values(), lambda release: LINE[release.series])
+LINE_ENDS = ends(FINALS, lambda release: LINE[release.series])
+# A preview is no end of a line, and not of the promise that `nox -t ci` checks, but all tests run
+# on it, on both Pythons.
+PREVIEWS = {release.version for release in TABLE.values() if release.preview}
 RELEASES = [
     nox.param(v, id=v, tags=["ci"] if v in TEXT_ENDS | {REPORTED} else []) for v in TABLE
 ] or [nox.param(REPORTED, id=REPORTED)]
@@ -65,8 +69,8 @@ def regression(session: nox.Session, release: str, control: bool) -> None:
         parser.add_argument("--record", action="store_true", help="write patches/control/")
     options, pytest_arguments = parser.parse_known_args(session.posargs)
     kind = "control" if control else "patched"
-    both = release in LINE_ENDS and not control
-    if not control and release not in TEXT_ENDS | {REPORTED}:
+    both = release in LINE_ENDS | PREVIEWS and not control
+    if not control and release not in TEXT_ENDS | PREVIEWS | {REPORTED}:
         session.log("leaving out the costly tests: they ran on both ends of this text of the pool")
         pytest_arguments = ["-m", "not costly", *pytest_arguments]
     for python in options.python or (["oldest", "newest"] if both else ["newest"]):
@@ -155,9 +159,9 @@ def lint(session: nox.Session) -> None:
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
 
 
-@nox.session(allow_parallel=True)
+@nox.session(allow_parallel=True, tags=["ci"])
 def actionlint(session: nox.Session) -> None:
-    """Check the workflows with actionlint, whose binary pip builds from its GitHub release."""
+    """Check the workflows with actionlint, and the shell scripts in them with shellcheck."""
     session.install("--group", "actionlint")
     session.run("actionlint")
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from errors import UserError, run_main  # noqa: E402
-from releases_table import load_releases, replace_file  # noqa: E402
+from releases_table import newest_release, replace_file  # noqa: E402
 
 BEGIN = "<!-- figures: written by nox -s figures -->"
 END = "<!-- end of figures -->"
@@ -71,7 +71,7 @@ def main() -> int:
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise UserError(f"{description} lacks the markers {BEGIN} and {END}")
-    newest = list(load_releases())[-1]
+    newest = newest_release().version
     rows = {
         REPORTED: measure(REPORTED, False, options.folder),
         newest: measure(newest, False, options.folder),

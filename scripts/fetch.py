@@ -19,6 +19,7 @@ from typing import Literal
 
 from errors import UserError, run_main
 from packaging.metadata import parse_email
+from packaging.utils import parse_wheel_filename
 from releases_table import PATCHES, PROJECT, Release, get_release
 
 Kind = Literal["wheel", "sdist"]
@@ -59,6 +60,14 @@ def verify(path: Path, expected: str) -> None:
         )
 
 
+def _platform_options(wheel: str) -> list[str]:
+    """Return the options with which pip takes a wheel of this file name on any platform."""
+    tags = sorted(parse_wheel_filename(wheel)[3], key=str)
+    python, abi = tags[0].interpreter, tags[0].abi
+    options = [f"--implementation={python[:2]}", f"--python-version={python[2:]}", f"--abi={abi}"]
+    return options + [f"--platform={tag.platform}" for tag in tags]
+
+
 def _download(release: Release, kind: Kind, expected: str, target: Path) -> Path:
     """Have pip download one file into the empty directory `target`.
 
@@ -69,6 +78,7 @@ def _download(release: Release, kind: Kind, expected: str, target: Path) -> Path
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
     command += ["--ignore-requires-python", "--disable-pip-version-check", "--retries", _RETRIES]
     command += ["--only-binary" if kind == "wheel" else "--no-binary", PROJECT]
+    command += _platform_options(release.wheel) if kind == "wheel" else []
     command += ["--dest", str(target), "--requirement", str(requirements)]
     result = subprocess.run(command, capture_output=True, text=True)
     files = list(target.iterdir()) if target.is_dir() else []

@@ -12,7 +12,7 @@ import datetime
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import packaging.tags
 import requests
@@ -60,12 +60,14 @@ def read_index(project: str, url: str) -> list[DistributionPackage]:
         ) from None
 
 
-def releases_on_index(packages: Iterable[DistributionPackage]) -> list[Release]:
+def releases_on_index(
+    packages: Iterable[DistributionPackage], pinned: Collection[str] = ()
+) -> list[Release]:
     """Return the releases from 1.0.0 on, oldest first, with no series and no pool's sha256 yet.
 
-    A final release needs a wheel for any platform and an sdist; of a pre-release, the wheel for
-    this platform counts, and releases without one are left out. Raises `UserError` for missing
-    metadata.
+    A final release needs a wheel for any platform and an sdist. Of a pre-release, the wheel whose
+    file name is among the `pinned` counts, or else the one for this platform; pre-releases without
+    one are left out. Raises `UserError` for missing metadata.
     """
     files: dict[Version, list[DistributionPackage]] = {}
     for package in packages:
@@ -83,7 +85,8 @@ def releases_on_index(packages: Iterable[DistributionPackage]) -> list[Release]:
             for package in found
             if package.package_type == "wheel"
             and (
-                "py3-none-any" in package.filename
+                package.filename in pinned
+                or "py3-none-any" in package.filename
                 or tags & parse_wheel_filename(package.filename)[3]
             )
         ]
@@ -92,7 +95,7 @@ def releases_on_index(packages: Iterable[DistributionPackage]) -> list[Release]:
             continue
         if not wheels or not (sdists or version.is_prerelease):
             raise UserError(f"the index does not list both a wheel and an sdist of {version}")
-        wheel = wheels[0]
+        wheel = next((package for package in wheels if package.filename in pinned), wheels[0])
         digests = [package.digests.get("sha256") for package in [wheel, *sdists[:1]]]
         if wheel.upload_time is None or not all(digests):
             raise UserError(

@@ -70,7 +70,11 @@ def render(patches: Path = PATCHES) -> str:
         rows.append(f"| {line} | {count} | {'; '.join(breaks)} | {series} | {_pythons(members)} |")
         for version, control in controls.items():
             lists.append(f"- **{version}**: {'; '.join(_functions(control.failed))}.")
-    previews = [release.version for release in releases if release.preview]
+    previews = [
+        f"{release.version} ([{release.series}](patches/{release.series}), `{release.wheel}`)"
+        for release in releases
+        if release.preview
+    ]
     table = [
         "| line | releases | what breaks unpatched | series | Pythons tested |",
         "| --- | --- | --- | --- | --- |",

@@ -36,7 +36,8 @@ class Release:
 
     `uploaded` is the wheel's upload time, RFC 3339 with a time zone. Uploads after
     `dependencies_as_of`, RFC 3339 too, are ignored when dependencies are resolved. The hashes are
-    64 lower-case hex digits; `pool_sha256` is that of the pristine `ipc/proc_pool.py`.
+    64 lower-case hex digits; `pool_sha256` is that of the pristine `ipc/proc_pool.py`. A preview
+    may have wheels for several platforms, of which one is pinned, and no sdist (no hash).
     """
 
     version: str
@@ -81,6 +82,11 @@ class Series:
     last: str
     line: str
     revision: int
+
+    @property
+    def preview(self) -> bool:
+        """Whether it fits pre-releases only."""
+        return Version(self.last).is_prerelease
 
     @property
     def local_version(self) -> str:
@@ -180,6 +186,14 @@ def load_releases(patches: Path = PATCHES) -> dict[str, Release]:
             raise UserError(f"{table}: {release.version} is listed twice")
         releases[release.version] = release
     return dict(sorted(releases.items(), key=lambda item: Version(item[0])))
+
+
+def newest_release(patches: Path = PATCHES) -> Release:
+    """Return the newest final release of the table; raise `UserError` if there is none."""
+    finals = [release for release in load_releases(patches).values() if not release.preview]
+    if not finals:
+        raise UserError(f"{patches / 'releases.toml'} holds no final release")
+    return finals[-1]
 
 
 def load_all_series(patches: Path = PATCHES) -> list[Series]:

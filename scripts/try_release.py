@@ -1,7 +1,8 @@
 """Try the series, newest first, on a release that none of them names, then run the suite on it.
 
-Prints which series fits, or which hunk of which patch of the newest series stopped it, or that
-upstream now has the change. The release is looked up on the index; no file is changed.
+Series that start after the release, such as a preview's, come last. Prints which series fits, or
+which hunk of which patch of the first one tried stopped it, or that upstream now has the change.
+The release is looked up on the index; no file is changed.
 """
 
 from __future__ import annotations
@@ -41,17 +42,23 @@ def why_not(tree: Path, patches: list[Path]) -> str | None:
     return None
 
 
+def newest_first(series: list[Series], version: str) -> list[Series]:
+    """Return the series in the order in which they are tried on the release `version`."""
+    release = Version(version)
+    starts = {found: Version(found.first) for found in series}
+    return sorted(series, key=lambda s: (starts[s] <= release, starts[s]), reverse=True)
+
+
 def find_series(
     tree: Path, series: list[Series], count: int | None = None
 ) -> tuple[Series | None, str]:
-    """Return the newest series that applies to the release in `tree`, and a reason.
+    """Return the first of the series that applies to the release in `tree`, and a reason.
 
     With `count`, only the first `count` patches of each are tried.
-    The reason is the newest series' own if none applies: it is the one to be carried on.
+    The reason is the first series' own if none applies: it is the one to be carried on.
     """
-    newest_first = sorted(series, key=lambda found: Version(found.first), reverse=True)
     reasons = []
-    for found in newest_first:
+    for found in series:
         if (reason := why_not(tree, found.patches()[:count])) is None:
             return found, f"series {found.name} applies"
         reasons.append(f"series {found.name}: {reason}")
@@ -87,7 +94,7 @@ def try_release(release: Release, series: list[Series]) -> tuple[Series | None, 
         tree = Path(scratch).resolve() / "pristine"
         with zipfile.ZipFile(fetch(release)) as archive:
             archive.extractall(tree)
-        found, reason = find_series(tree, series)
+        found, reason = find_series(tree, newest_first(series, release.version))
         if found is None:
             return None, reason
         passed, lines = suite_passes(release, found, Path(scratch))

@@ -118,7 +118,8 @@ def main() -> int:
     rows: list[Release] = []
     uncovered = []
     previous: Release | None = None
-    on_index = releases_on_index(read_index(PROJECT, index_url()))
+    pinned = {release.wheel for release in known.values()}
+    on_index = releases_on_index(read_index(PROJECT, index_url()), pinned)
     newest = max((Version(r.version) for r in on_index if not r.preview), default=FIRST)
     for release in on_index:
         if release.preview and Version(release.version) < newest:

@@ -20,7 +20,7 @@ from pathlib import Path
 from check_control import Outcome, read_outcomes
 from errors import UserError, run_main
 from release_env import choose_python, installed_pythons, uv
-from releases_table import load_releases
+from releases_table import newest_release
 
 NEW_TESTS = "tests/test_proc_pool.py"
 # The modules of upstream's that touch the pool.
@@ -61,7 +61,7 @@ def make_environment(checkout: Path, folder: Path) -> Path:
             uv(*export, *options, "--output-file", str(pins))
             install += ["--requirement", str(pins)]
     else:
-        release = list(load_releases().values())[-1]
+        release = newest_release()
         dated = ["--exclude-newer", release.dependencies_as_of, "--only-binary", ":all:"]
         uv(*install, *dated, *package["project"]["dependencies"])
         install += groups["dev"]

@@ -1,10 +1,10 @@
 """Make the branch of an upstream pull request, run upstream's checks on it, write its description.
 
 The branch holds a commit for each patch of the newest series that applies to the base, and after
-each the commit with its tests (`patches/upstream-tests`). All is made and checked in temporary
-clones; the clone that was given gets the finished branch, or nothing. Without a clone, a stand-in
-repository is made from the newest release's sdist. It lacks upstream's tests and settings, so it
-gets settings of its own, and is thrown away.
+each the commit with its tests (`patches/upstream-tests`). Series of previews are passed over. All
+is made and checked in temporary clones; the clone that was given gets the finished branch, or
+nothing. Without a clone, a stand-in repository is made from the newest final release's sdist. It
+lacks upstream's tests and settings, so it gets settings of its own, and is thrown away.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from apply_series import git_environment
 from errors import UserError, one_line, run_main
 from fetch import fetch
-from releases_table import PATCHES, ROOT, Series, load_all_series, load_releases, replace_file
+from releases_table import PATCHES, ROOT, Series, load_all_series, newest_release, replace_file
 from try_release import find_series
 from upstream_gates import NEW_TESTS, run_gates
 
@@ -108,8 +108,8 @@ def added_tests(patch: Path, patches: Path = PATCHES) -> Path:
 
 
 def make_stand_in(path: Path) -> str:
-    """Make a repository in `path` from the newest release's sdist; return the release's version."""
-    release = list(load_releases().values())[-1]
+    """Make a repository in `path` from the newest final sdist; return the release's version."""
+    release = newest_release()
     with tarfile.open(fetch(release, "sdist")) as archive:
         archive.extractall(path, filter="data")
     [unpacked] = path.iterdir()
@@ -178,9 +178,9 @@ def choose_series(checkout: Path, base: str, count: str | None) -> tuple[Series,
 
     Raises `UserError` that names the base, and the hunk that stopped the newest series.
     """
-    all_series = load_all_series()
+    all_series = [series for series in load_all_series() if not series.preview]
     prefix = parse_prefix(count, len(all_series[-1].patches())) if count else None
-    newest = [s for s in all_series if len(s.patches()) == len(all_series[-1].patches())]
+    newest = [s for s in all_series[::-1] if len(s.patches()) == len(all_series[-1].patches())]
     found, reason = find_series(checkout / PACKAGE, newest, prefix)
     if found is None:
         raise UserError(f"base {base}: {reason}; the clone is as it was")
