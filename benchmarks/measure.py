@@ -50,7 +50,8 @@ def measure(release: str, patched: bool, folder: Path) -> dict[str, Any]:
 
 
 def check_script(text: str, release: str, patched: bool, folder: Path) -> None:
-    """Run the script in `text` on a release; raise `UserError` unless its job stalls unpatched only."""
+    """Run the script in `text` on a release; raise `UserError` unless its job stalls there, or gets
+    its verdict if patched."""
     python = folder / f"{release}-{'patched' if patched else 'unpatched'}" / "bin" / "python"
     [source] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     script = folder / "description.py"
@@ -66,7 +67,8 @@ def check_script(text: str, release: str, patched: bool, folder: Path) -> None:
 def table(measured: dict[str, Any]) -> str:
     """Return a Markdown table with a row for each release, and a line that says how it was made."""
     rows = measured["releases"]
-    bursts = list(next(iter(rows.values()))["cpu"])
+    first = next(iter(rows.values()))
+    bursts, python = list(first["cpu"]), first["python"]
     lines = [
         "| release | jobs stalled | slowest verdict | processes spawned | CPU a waiting job, "
         f"{', '.join(bursts)} waiting |",
@@ -79,9 +81,9 @@ def table(measured: dict[str, Any]) -> str:
         lines.append(f"| {label} | {row['stalled']} of 3 | {verdict} | {spawned} | {cpu} ms |")
     lines += [
         "",
-        "Three jobs, four idle processes wanted, `initialize_timeout` 1 s, prewarm raises as above; then"
-        " bursts of jobs that wait for executors which take 20 ms, and the event loop's CPU for each."
-        f" {measured['python']}, {measured['cores']} cores, {measured['day']}.",
+        "Three jobs, four idle processes wanted, `initialize_timeout` 1 s, prewarm raises as above;"
+        " then bursts of jobs that wait for executors which take 20 ms, and the event loop's CPU for"
+        f" each. Python {python}, {measured['cores']} cores, {measured['day']}.",
     ]
     return "\n".join(lines)
 
@@ -106,7 +108,6 @@ def main() -> int:
             f"{newest} with this change": measure(newest, True, options.folder),
         },
     }
-    measured["python"] = measured["releases"][newest].pop("python")
     for patched in (False, True):
         check_script(before, newest, patched, options.folder)
     replace_file(ROOT / "benchmarks" / "figures.json", json.dumps(measured, indent=2) + "\n")
