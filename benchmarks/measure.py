@@ -1,8 +1,8 @@
 """Measure the releases of the pull request's figures side by side; write them where they are shown.
 
 Runs `benchmarks/measure_release.py` in an environment of each, one after the other, and the script
-that PR_DESCRIPTION.md shows. What was measured goes into `benchmarks/figures.json`, and the table of
-it between the two markers of PR_DESCRIPTION.md.
+that PR_DESCRIPTION.md shows. What was measured goes into `benchmarks/figures.json`, and its table
+between the two markers of PR_DESCRIPTION.md.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def table(measured: dict[str, Any]) -> str:
     lines += [
         "",
         "Three jobs, four idle processes wanted, `initialize_timeout` 1 s, prewarm raises as above;"
-        " then bursts of jobs that wait for executors which take 20 ms, and the event loop's CPU for"
-        f" each. Python {python}, {measured['cores']} cores, {measured['day']}.",
+        " then bursts of jobs that wait for executors which take 20 ms, and the event loop's CPU"
+        f" for each. Python {python}, {measured['cores']} cores, {measured['day']}.",
     ]
     return "\n".join(lines)
 

@@ -181,7 +181,7 @@ class Gates:
         output, outcomes = self._pytest(self.branch, modules)
         remark = f"{len(outcomes)} passed in {', '.join(modules)}"
         failed = _not_passed(outcomes)
-        if failed and not any(Path(NEW_TESTS).stem in name for name in failed):
+        if failed and not any(f"{Path(NEW_TESTS).stem}::" in name for name in failed):
             remark += f"; one at a time, as side by side {', '.join(failed)} did not pass"
             output, outcomes = self._pytest(self.branch, modules, LK_TEST_CONCURRENCY="0")
             failed = _not_passed(outcomes)
