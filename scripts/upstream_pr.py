@@ -291,8 +291,7 @@ def main() -> int:
         print(git(clone, "log", "--oneline", "--reverse", f"{base}..{options.branch}"))
         if from_url:
             clone.rename(kept)
-    where = kept if from_url else options.clone or "the stand-in"
-    print(f"branch {options.branch} of {where}; push it, then:")
+    print(f"branch {options.branch} of {kept if from_url else options.clone or 'the stand-in'}")
     print(f"gh pr create --title {shlex.quote(title)} --body-file {shlex.quote(str(options.body))}")
     return 0
 
