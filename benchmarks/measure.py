@@ -1,13 +1,17 @@
 """Measure the releases of the pull request's figures side by side; write them where they are shown.
 
-Runs `benchmarks/measure_release.py` in an environment of each, one after the other, and writes the
-table between the two markers of PR_DESCRIPTION.md.
+Runs `benchmarks/measure_release.py` in an environment of each, one after the other, and the script
+that PR_DESCRIPTION.md shows. What was measured goes into `benchmarks/figures.json`, and its table
+between the two markers of PR_DESCRIPTION.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,9 +49,26 @@ def measure(release: str, patched: bool, folder: Path) -> dict[str, Any]:
     return measured
 
 
-def table(rows: dict[str, dict[str, Any]]) -> str:
-    """Return a Markdown table with a row for each measurement, by label."""
-    bursts = list(next(iter(rows.values()))["cpu"])
+def check_script(text: str, release: str, patched: bool, folder: Path) -> None:
+    """Run the script in `text` on a release; raise `UserError` unless its job stalls there, or gets
+    its verdict if patched."""
+    python = folder / f"{release}-{'patched' if patched else 'unpatched'}" / "bin" / "python"
+    [source] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    script = folder / "description.py"
+    script.write_text(source, "utf-8")
+    result = subprocess.run(
+        [str(python), str(script)], stdout=subprocess.PIPE, text=True, timeout=_TIMEOUT
+    )
+    last = result.stdout.strip()
+    if not (last.startswith("no process became available") if patched else last == "STALLED"):
+        raise UserError(f"the script of PR_DESCRIPTION.md prints {last!r} on {release}")
+
+
+def table(measured: dict[str, Any]) -> str:
+    """Return a Markdown table with a row for each release, and a line that says how it was made."""
+    rows = measured["releases"]
+    first = next(iter(rows.values()))
+    bursts, python = list(first["cpu"]), first["python"]
     lines = [
         "| release | jobs stalled | slowest verdict | processes spawned | CPU a waiting job, "
         f"{', '.join(bursts)} waiting |",
@@ -58,6 +79,12 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
         cpu = ", ".join(f"{row['cpu'][jobs]:.1f}" for jobs in bursts)
         spawned = f"{row['spawned']} in {row['seconds']:.0f} s"
         lines.append(f"| {label} | {row['stalled']} of 3 | {verdict} | {spawned} | {cpu} ms |")
+    lines += [
+        "",
+        "Three jobs, four idle processes wanted, `initialize_timeout` 1 s, prewarm raises as above;"
+        " then bursts of jobs that wait for executors which take 20 ms, and the event loop's CPU"
+        f" for each. Python {python}, {measured['cores']} cores, {measured['day']}.",
+    ]
     return "\n".join(lines)
 
 
@@ -72,12 +99,19 @@ def main() -> int:
     if not (begin and end):
         raise UserError(f"{description} lacks the markers {BEGIN} and {END}")
     newest = newest_release().version
-    rows = {
-        REPORTED: measure(REPORTED, False, options.folder),
-        newest: measure(newest, False, options.folder),
-        f"{newest} with this change": measure(newest, True, options.folder),
+    measured = {
+        "day": datetime.date.today().isoformat(),
+        "cores": os.cpu_count(),
+        "releases": {
+            REPORTED: measure(REPORTED, False, options.folder),
+            newest: measure(newest, False, options.folder),
+            f"{newest} with this change": measure(newest, True, options.folder),
+        },
     }
-    replace_file(description, f"{before}{begin}\n{table(rows)}\n{end}{after}")
+    for patched in (False, True):
+        check_script(before, newest, patched, options.folder)
+    replace_file(ROOT / "benchmarks" / "figures.json", json.dumps(measured, indent=2) + "\n")
+    replace_file(description, f"{before}{begin}\n{table(measured)}\n{end}{after}")
     return 0
 
 

@@ -13,6 +13,7 @@ import io
 import json
 import logging
 import os
+import platform
 import sys
 import time
 from pathlib import Path
@@ -68,7 +69,7 @@ async def burst(jobs: int) -> float:
 
 
 def main() -> None:
-    """Print {"version", "stalled", "slowest", "spawned", "seconds", "cpu": {jobs: ms}} as JSON."""
+    """Print as JSON the versions, "cpu": {jobs: ms}, and what `reproduce()` returns."""
     from doctor import reproduce
     from livekit.agents import version
     from livekit.agents.ipc import job_proc_executor
@@ -78,7 +79,8 @@ def main() -> None:
         cpu = {jobs: min(asyncio.run(burst(jobs)) for _ in range(REPEATS)) for jobs in BURSTS}
     with contextlib.redirect_stdout(io.StringIO()):
         seen = asyncio.run(reproduce())
-    print(json.dumps({"version": version.__version__, "cpu": cpu, **seen}), flush=True)
+    versions = {"version": version.__version__, "python": platform.python_version()}
+    print(json.dumps({**versions, "cpu": cpu, **seen}), flush=True)
     os._exit(0)  # an unpatched pool may keep threads that never end
 
 

@@ -1,7 +1,7 @@
 """Run upstream's own checks on a checkout of livekit/agents, with the tools that it pins.
 
 They are those of its makefile and workflows (ruff format, ruff check, mypy, `pytest --unit`), the
-rule of its REVIEW.md for log calls, and the new tests on the base, where each must fail.
+rule of its REVIEW.md for log calls. Then the new tests: on the code before its fix, each must fail.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from check_control import Outcome, read_outcomes
 from errors import UserError, run_main
 from release_env import choose_python, installed_pythons, uv
 from releases_table import newest_release
+from repository import git as run_git
 
 NEW_TESTS = "tests/test_proc_pool.py"
 # The modules of upstream's that touch the pool.
@@ -34,6 +35,14 @@ _LOG_KEYS = {"job_id", "attempt"}
 _TIMEOUT = 900  # seconds, for one check
 
 
+def git(repository: Path, *arguments: str, **environment: str) -> str:
+    """Run git in `repository` without the user's settings and return what it printed, stripped.
+
+    Raises `UserError` with git's reason.
+    """
+    return run_git(repository, *arguments, **environment).strip()
+
+
 def make_environment(checkout: Path, folder: Path) -> Path:
     """Install what the checkout's `uv.lock` pins for livekit-agents and for the groups dev and
     typing; return the interpreter.
@@ -44,11 +53,15 @@ def make_environment(checkout: Path, folder: Path) -> Path:
     settings = tomllib.loads((checkout / "pyproject.toml").read_text("utf-8"))
     package = tomllib.loads((checkout / "livekit-agents/pyproject.toml").read_text("utf-8"))
     groups = settings.get("dependency-groups", {})
-    python = choose_python(package["project"]["requires-python"], "newest", installed_pythons())
+    requires, lock = package["project"]["requires-python"], checkout / "uv.lock"
+    if lock.is_file():
+        # the pins hold for fewer Pythons than the package: for those of the examples too
+        requires += f",{tomllib.loads(lock.read_text('utf-8'))['requires-python']}"
+    python = choose_python(requires, "newest", installed_pythons())
     interpreter = folder / "environment" / "bin" / "python"
     uv("venv", "--quiet", "--python", python, str(folder / "environment"))
     install = ["pip", "install", "--quiet", "--python", str(interpreter)]
-    if (checkout / "uv.lock").is_file():
+    if lock.is_file():
         export = ["export", "--quiet", "--frozen", "--project", str(checkout), "--no-hashes"]
         export += ["--no-emit-workspace", "--no-header", "--no-annotate"]
         # before dependency groups, uv had its own list, which counts as the group dev
@@ -151,20 +164,20 @@ class Gates:
         """Run upstream's tests that touch the pool, and the new ones, on the branch.
 
         Upstream runs the tests of a module side by side, each with its own children, which on a
-        loaded host takes some past their limits: if any fails, all are run again one at a time.
+        loaded host takes some of upstream's own past their limits: if only such fail, all are run
+        again one at a time. The new tests must pass side by side.
         """
         modules = [m for m in (*_UPSTREAM_TESTS, NEW_TESTS) if (self.branch / m).is_file()]
-        failed: list[str] = []
-        for environ in ({}, {"LK_TEST_CONCURRENCY": "0"}):
-            before = failed
-            output, outcomes = self._pytest(self.branch, modules, **environ)
-            failed = [
-                name for name, outcome in outcomes.items() if outcome.failed or outcome.not_run
-            ]
-            if not failed:
-                again = f", one at a time: side by side, {len(before)} failed" if before else ""
-                return "", f"{len(outcomes)} passed in {', '.join(modules)}{again}"
-        return f"{output[-5000:]}\nnot passed: {', '.join(failed)}", ""
+        output, outcomes = self._pytest(self.branch, modules)
+        remark = f"{len(outcomes)} passed in {', '.join(modules)}"
+        failed = _not_passed(outcomes)
+        if failed and not any(f"{Path(NEW_TESTS).stem}::" in name for name in failed):
+            remark += f"; one at a time, as side by side {', '.join(failed)} did not pass"
+            output, outcomes = self._pytest(self.branch, modules, LK_TEST_CONCURRENCY="0")
+            failed = _not_passed(outcomes)
+        if failed:
+            return f"{output[-5000:]}\nnot passed: {', '.join(failed)}", ""
+        return "", remark
 
     def tests_on_base(self) -> tuple[str, str]:
         """Run the new tests on the base; each must fail there."""
@@ -176,11 +189,41 @@ class Gates:
             f"{failed} of {len(outcomes)} fail without the fix",
         )
 
+    def each_commit(self) -> tuple[str, str]:
+        """Run the new tests of each commit on the code before its fix: only its own must fail.
+
+        So every commit of the branch leaves its tests passing, and no test passes by a later fix.
+        """
+        since = git(self.base, "rev-parse", "HEAD")
+        commits = git(self.branch, "rev-list", "--reverse", f"{since}..HEAD").split()
+        step = self.folder / "step"
+        git(
+            self.folder,
+            "clone",
+            "--quiet",
+            "--shared",
+            "--no-checkout",
+            str(self.branch),
+            step.name,
+        )
+        known: set[str] = set()
+        for fix, tests in zip(commits[::2], commits[1::2], strict=True):
+            git(step, "checkout", "--quiet", "--force", "--detach", f"{fix}^")
+            git(step, "checkout", "--quiet", tests, "--", NEW_TESTS)
+            output, outcomes = self._pytest(step, [NEW_TESTS])
+            added = outcomes.keys() - known
+            if set(_not_passed(outcomes)) != added:
+                subject = git(step, "log", "-1", "--format=%s", fix)
+                failed = ", ".join(_not_passed(outcomes)) or "none"
+                return f"{output[-5000:]}\nbefore '{subject}' failed: {failed}", ""
+            known |= added
+        return "", f"each of {len(commits) // 2} fixes is what its test needs"
+
     def log_calls(self) -> tuple[str, str]:
         """Check every log call in the files that differ from the base and is not in the base.
 
-        The message must be a constant and `extra` hold nothing of a job but its id: upstream's
-        REVIEW.md.
+        The message must be a constant, `extra` hold nothing of a job but its id, and no traceback
+        be logged, which may hold anything: upstream's REVIEW.md.
         """
         changed = [
             path.relative_to(self.branch)
@@ -196,6 +239,11 @@ class Gates:
                     if not _harmless(call):
                         wrong.append(f"{name}:{call.lineno}: {ast.unparse(call)}")
         return "\n".join(wrong), f"{count} new log calls in {len(changed)} files"
+
+
+def _not_passed(outcomes: dict[str, Outcome]) -> list[str]:
+    """Return the tests that failed or did not run."""
+    return [name for name, outcome in outcomes.items() if outcome.failed or outcome.not_run]
 
 
 def _text(path: Path) -> str:
@@ -216,19 +264,27 @@ def _log_calls(path: Path) -> list[ast.Call]:
 
 
 def _harmless(call: ast.Call) -> bool:
-    """Whether a log call has a constant message, and extras that hold no personal data."""
-    if not call.args or not all(isinstance(argument, ast.Constant) for argument in call.args[:1]):
+    """Whether a log call has a constant message into which only numbers are put, no traceback, and
+    extras that hold no personal data."""
+    message = call.args[0] if call.args else None
+    if not (isinstance(message, ast.Constant) and isinstance(message.value, str)):
+        return False
+    if not set(re.findall(r"%[^a-zA-Z%]*(.)", message.value)) <= set("df%"):
+        return False
+    if ast.unparse(call.func).endswith(".exception"):
         return False
     for keyword in call.keywords:
         value = keyword.value
-        if keyword.arg == "exc_info" or ast.unparse(value).endswith(".logging_extra()"):
+        if keyword.arg != "extra":
+            return False
+        if ast.unparse(value).endswith(".logging_extra()"):
             continue
         keys = (
             {ast.unparse(k).strip("'") for k in value.keys if k}
             if isinstance(value, ast.Dict)
             else {"?"}
         )
-        if keyword.arg != "extra" or not keys <= _LOG_KEYS:
+        if not keys <= _LOG_KEYS:
             return False
     return True
 
@@ -245,6 +301,7 @@ def run_gates(branch: Path, base: Path, folder: Path) -> list[str]:
         "log calls": gates.log_calls,
         "tests": gates.tests,
         "new tests on the base": gates.tests_on_base,
+        "new tests before each fix": gates.each_commit,
     }.items():
         start = time.monotonic()
         wrong, remark = gate()

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
+import signal
 import subprocess
 import tarfile
 import tempfile
@@ -19,12 +21,15 @@ from pathlib import Path
 from errors import UserError, run_main
 from fetch import fetch
 from releases_table import PATCHES, ROOT, Series, load_all_series, newest_release, replace_file
-from repository import git as run_git
 from try_release import find_series
-from upstream_gates import NEW_TESTS, run_gates
+from upstream_gates import NEW_TESTS, git, run_gates
 
 # Where upstream's repository keeps the package, and where the stand-in does.
 PACKAGE = "livekit-agents"
+DIST = ROOT / "dist"
+# Between these lines PR_DESCRIPTION.md lists the patches.
+BEGIN = "<!-- patches: those of the newest series -->\n"
+END = "\n<!-- end of patches -->"
 
 _STAND_IN_SETTINGS = """\
 [dependency-groups]
@@ -53,14 +58,6 @@ plugins = ["pydantic.mypy"]
 asyncio_mode = "auto"
 markers = ["unit", "concurrent"]
 """
-
-
-def git(repository: Path, *arguments: str, **environment: str) -> str:
-    """Run git in `repository` without the user's settings and return what it printed, stripped.
-
-    Raises `UserError` with git's reason.
-    """
-    return run_git(repository, *arguments, **environment).strip()
 
 
 def parse_prefix(text: str, count: int) -> int:
@@ -115,32 +112,44 @@ def make_stand_in(path: Path) -> str:
     return release.version
 
 
-def open_clone(clone: str | None, scratch: Path) -> Path:
-    """Return the repository to work on: the given clone, one made from a URL, or a stand-in.
+def is_url(clone: str) -> bool:
+    """Whether git takes `clone` for a URL, ssh's `user@host:path` included."""
+    return "://" in clone or re.match(r"[\w.-]+@[\w.-]+:", clone) is not None
 
-    A URL is cloned into `dist/`, where the branch can be pushed from. Raises `UserError`.
+
+def open_clone(clone: str | None, scratch: Path) -> Path:
+    """Return the repository to work on: the given clone, or in `scratch` one of a URL or a
+    stand-in.
+
+    Raises `UserError`.
     """
+    made = scratch / "repository"
     if clone is None:
-        stand_in = scratch / "stand-in"
-        stand_in.mkdir()
-        version = make_stand_in(stand_in)
+        made.mkdir()
+        version = make_stand_in(made)
         print(f"no clone given: a stand-in repository holds the sdist of {version}", flush=True)
-        return stand_in
-    if "://" in clone or re.match(r"[\w.-]+@[\w.-]+:", clone):
-        target = ROOT / "dist" / re.split(r"[/:]", clone.rstrip("/"))[-1].removesuffix(".git")
-        if target.exists():
-            raise UserError(f"{target} exists: give it in place of the URL, or delete it")
-        target.parent.mkdir(exist_ok=True)
-        print(f"cloning {clone} into {target}", flush=True)
-        fresh = scratch / "cloned"
-        git(scratch, "clone", "--quiet", clone, str(fresh))
-        fresh.rename(target)
-        return target
+        return made
+    if is_url(clone):
+        print(f"cloning {clone}", flush=True)
+        git(scratch, "clone", "--quiet", clone, str(made))
+        return made
     path = Path(clone).resolve()
     if not path.is_dir():
         raise UserError(f"{clone} is not a directory: give a clone of livekit/agents, or a URL")
     git(path, "rev-parse", "--git-dir")
     return path
+
+
+def check_branch(clone: Path, branch: str) -> None:
+    """Raise `UserError` if `clone` cannot get a branch of that name, or has it already."""
+    try:
+        git(clone, "check-ref-format", "--branch", branch)
+    except UserError:
+        raise UserError(f"--branch {branch}: git allows no branch of that name") from None
+    for head in git(clone, "for-each-ref", "--format=%(refname:short)", "refs/heads").splitlines():
+        # git can't have both fix and fix/this
+        if f"{head}/".startswith(f"{branch}/") or f"{branch}/".startswith(f"{head}/"):
+            raise UserError(f"{clone} has a branch {head}: delete it, or give --branch")
 
 
 def identity(repository: Path, author: str) -> dict[str, str]:
@@ -185,21 +194,45 @@ def choose_series(checkout: Path, base: str, count: str | None) -> tuple[Series,
     return found, found.patches()[:prefix]
 
 
-def description(patches: list[Path], of: int) -> str:
-    """Return the text for the pull request with these patches: PR_DESCRIPTION.md without its title.
+def idea(patch: Path) -> str:
+    """Return the subject of a patch, without "[PATCH n/m]"."""
+    found = re.search(r"^Subject: \[PATCH [^]]+\] (.+)$", patch.read_text("utf-8"), re.MULTILINE)
+    if found is None:
+        raise UserError(f"{patch} has no Subject of the form [PATCH n/m] area: what it does")
+    return found[1]
 
-    Fewer than `of` patches get a paragraph that says which they are, and what comes after them.
+
+def listing(patches: list[Path]) -> str:
+    """Return a numbered list of the patches."""
+    return "\n".join(f"{number}. `{idea(patch)}`" for number, patch in enumerate(patches, 1))
+
+
+def description(patches: list[Path], of: list[Path]) -> tuple[str, str]:
+    """Return title and text of the pull request that brings `patches`, the first ones of `of`.
+
+    The text is PR_DESCRIPTION.md with the list of `of` filled in. Where a paragraph or a list item
+    starts with `<!-- 3 -->`, it is left out if the third patch is not among `patches`.
     """
-    _, _, text = (ROOT / "PR_DESCRIPTION.md").read_text("utf-8").partition("\n\n")
-    if len(patches) == of:
-        return text
-    ideas = [re.sub(r"^\d+-|\.patch$", "", patch.name).replace("-", " ") for patch in patches]
+    title, _, text = (ROOT / "PR_DESCRIPTION.md").read_text("utf-8").partition("\n\n")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    kept, keep = [], True
+    for line in (before + listing(of) + after).splitlines():
+        mark = re.match(r"([-\d. ]*)<!-- (\d) --> ?", line)
+        if mark or not line.startswith(" "):
+            keep = mark is None or int(mark[2]) <= len(patches)
+        if keep:
+            kept.append(mark[1] + line[mark.end() :] if mark else line)
+    text = "\n".join(kept) + "\n"
+    if len(patches) == len(of):
+        return title.removeprefix("# "), text
+    ideas = "; ".join(idea(patch) for patch in patches)
     part = (
-        f"> This is the first part, patches 1 to {len(patches)} of {of}: {'; '.join(ideas)}."
-        " It works without the others, which follow as requests of their own, in the order of the"
-        " table below: each needs those before it.\n\n"
+        f"> This is part of a series: patches 1 to {len(patches)} of the {len(of)} listed below. It"
+        " works without the others, which follow as requests of their own, in that order. The"
+        " figures are those of the whole series.\n\n"
     )
-    return part + text
+    return ideas, part + text
 
 
 def main() -> int:
@@ -211,25 +244,31 @@ def main() -> int:
     parser.add_argument("--author", help="'Name <address>'; default: that of the patches")
     parser.add_argument("--patches", metavar="1-N", help="the first N patches only")
     parser.add_argument(
-        "--body",
-        type=Path,
-        default=ROOT / "dist" / "PR_DESCRIPTION.md",
-        help="default: %(default)s",
+        "--body", type=Path, default=DIST / "PR_DESCRIPTION.md", help="default: %(default)s"
     )
     options = parser.parse_args()
     if options.author and not re.fullmatch(r"[^<>\n]+ <[^<>\s]+@[^<>\s]+>", options.author):
         raise UserError(f"not an author: {options.author!r}; give 'Name <address>'")
-    with tempfile.TemporaryDirectory(prefix="livekit-procpool-") as temporary:
+    # an interrupted run cleans up too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    DIST.mkdir(exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="livekit-procpool-") as temporary,
+        tempfile.TemporaryDirectory(prefix=".clone-", dir=DIST) as beside_target,
+    ):
         scratch = Path(temporary).resolve()
-        clone = open_clone(options.clone, scratch)
+        kept = DIST / re.split(r"[/:]", (options.clone or "").rstrip("/"))[-1].removesuffix(".git")
+        from_url = options.clone is not None and is_url(options.clone)
+        if from_url and kept.exists():
+            raise UserError(f"{kept} exists: give it in place of the URL, or delete it")
+        clone = open_clone(options.clone, Path(beside_target) if from_url else scratch)
         try:
             base = git(clone, "rev-parse", "--verify", "--quiet", f"{options.base}^{{commit}}")
         except UserError:
             raise UserError(
                 f"{clone} has no ref {options.base}: fetch it, or name another"
             ) from None
-        if git(clone, "branch", "--list", options.branch):
-            raise UserError(f"{clone} has a branch {options.branch}: delete it, or give --branch")
+        check_branch(clone, options.branch)
         checkouts = [scratch / "branch", scratch / "base"]
         for checkout in checkouts:
             git(scratch, "clone", "--quiet", "--shared", "--no-checkout", str(clone), str(checkout))
@@ -237,6 +276,7 @@ def main() -> int:
         if not (checkouts[0] / PACKAGE / "livekit" / "agents").is_dir():
             raise UserError(f"{options.base} of {clone} has no {PACKAGE}/: not livekit/agents")
         series, patches = choose_series(checkouts[0], options.base, options.patches)
+        title, text = description(patches, series.patches())
         header = re.search(r"^From: (.+@.+)$", patches[0].read_text("utf-8"), re.MULTILINE)
         who = identity(clone, options.author or (header[1] if header else ""))
         commit_series(checkouts[0], patches, options.author, **who)
@@ -249,14 +289,16 @@ def main() -> int:
         failed = run_gates(checkouts[0], checkouts[1], scratch)
         if failed:
             raise UserError(f"{', '.join(failed)} failed on {options.base}; the clone is as it was")
-        refs = f"HEAD:refs/heads/{options.branch}"
-        git(clone, "fetch", "--quiet", str(checkouts[0]), refs)
         options.body.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(options.body, description(patches, len(series.patches())))
+        replace_file(options.body, text)
+        refs = f"HEAD:refs/heads/{options.branch}"
+        fetch_only = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]
+        git(clone, *fetch_only, str(checkouts[0]), refs)
         print(git(clone, "log", "--oneline", "--reverse", f"{base}..{options.branch}"))
-    print(
-        f"branch {options.branch} of {options.clone or 'the stand-in'}; description: {options.body}"
-    )
+        if from_url:
+            clone.rename(kept)
+    print(f"branch {options.branch} of {kept if from_url else options.clone or 'the stand-in'}")
+    print(f"gh pr create --title {shlex.quote(title)} --body-file {shlex.quote(str(options.body))}")
     return 0
 
 

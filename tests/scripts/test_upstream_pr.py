@@ -1,14 +1,27 @@
 """The upstream branch: what is committed, and that a clone is left as it was when that fails."""
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 from errors import UserError
-from releases_table import load_all_series
+from releases_table import ROOT, load_all_series
 from test_inputs import run
-from upstream_gates import _harmless, _log_calls
-from upstream_pr import added_tests, description, final_series, git, mail, parse_prefix
+from upstream_gates import _harmless, _log_calls, git
+from upstream_pr import (
+    BEGIN,
+    END,
+    added_tests,
+    check_branch,
+    description,
+    final_series,
+    listing,
+    mail,
+    parse_prefix,
+)
+
+PATCHES = final_series()[0].patches()
 
 
 @pytest.fixture
@@ -45,7 +58,7 @@ def test_what_is_no_prefix(text: str) -> None:
 
 
 def test_every_patch_of_the_newest_series_has_tests() -> None:
-    found = [added_tests(patch) for patch in final_series()[0].patches()]
+    found = [added_tests(patch) for patch in PATCHES]
     assert len(set(found)) == len(found) and all(path.is_file() for path in found)
 
 
@@ -55,7 +68,7 @@ def test_the_series_of_a_preview_is_not_for_upstream() -> None:
 
 
 def test_mail_leaves_out_what_only_this_project_needs() -> None:
-    patch = final_series()[0].patches()[0]
+    patch = PATCHES[0]
     text = mail(patch, "Jane Doe <jane@example.invalid>")
     assert "\nFrom: Jane Doe <jane@example.invalid>\n" in text
     assert "Forwarded" not in text and "Last-Update" not in text and "\nBug: https" in text
@@ -63,9 +76,35 @@ def test_mail_leaves_out_what_only_this_project_needs() -> None:
 
 
 def test_a_part_of_the_series_says_so() -> None:
-    patches = final_series()[0].patches()
-    assert "patches 1 to 2 of 6: bound the wait" in description(patches[:2], 6)
-    assert "first part" not in description(patches, 6)
+    title, text = description(PATCHES[:2], PATCHES)
+    assert title == "ipc: bound the wait for a process; ipc: back off when spawns keep failing"
+    assert "patches 1 to 2 of the 6" in text and "Back-off: the first replacement" in text
+    assert "reported as `JS_FAILED`" not in text and "waits for the clean-up" not in text
+    assert "#4857" not in description(PATCHES[:1], PATCHES)[1]
+
+
+def test_the_whole_series() -> None:
+    title, text = description(PATCHES, PATCHES)
+    whole = (ROOT / "PR_DESCRIPTION.md").read_text()
+    assert f"# {title}" == whole.splitlines()[0] and title not in text
+    assert BEGIN + listing(PATCHES) + END in whole
+    assert "is part of a series" not in text and "reported as `JS_FAILED`" in text
+    # nothing else was left out, and no mark is left but those of the figures
+    words = re.sub(r"<!-- (\d|patches:.*|end of patches) -->", "", whole).split()
+    assert ["#", *title.split(), *text.split()] == words
+    assert len(re.findall("<!--", text)) == 2
+
+
+def test_the_script_of_the_description_is_short() -> None:
+    [script] = re.findall(r"```python\n(.*?)```", description(PATCHES, PATCHES)[1], re.DOTALL)
+    assert len([line for line in script.splitlines() if line]) <= 20
+
+
+@pytest.mark.parametrize("branch", ["main", "main/part", "no..name"])
+def test_a_branch_that_cannot_be_made(clone: Path, branch: str) -> None:
+    with pytest.raises(UserError, match="--branch"):
+        check_branch(clone, branch)
+    check_branch(clone, "maintenance")
 
 
 @pytest.mark.parametrize(
@@ -96,6 +135,10 @@ def test_a_failure_is_one_line_and_leaves_the_clone(
         ('logger.error(f"{job} failed")', False),
         ('logger.error("a job failed", extra={"job": job})', False),
         ('logger.error("a job failed", extra=job)', False),
+        ('logger.error("after %.1fs", waited, extra={"job_id": job_id})', True),
+        ('logger.error("%s failed", job)', False),
+        ('logger.exception("a job failed")', False),
+        ('logger.error("a job failed", exc_info=True)', False),
     ],
 )
 def test_log_calls(tmp_path: Path, call: str, harmless: bool) -> None:
