@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -408,3 +409,28 @@ def test_jobs_whose_processes_fail_together_keep_their_order() -> None:
 
     # two become ready at once and die, then one after the other
     play(scenario, lambda index, now: Outcome("ready", 1.0 + (index > 1) * index), concurrency=2)
+
+
+@pytest.mark.parametrize("cancel", range(4))
+@pytest.mark.parametrize("exit", range(1, 5))
+def test_a_process_that_exits_as_its_job_is_cancelled_is_not_kept(exit: int, cancel: int) -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        first = world.launch()
+
+        def later(ticks: int, callback: Callable[[], object]) -> None:
+            if ticks:
+                world.loop.call_soon(later, ticks - 1, callback)
+            else:
+                callback()
+
+        def on_ready(proc: Any) -> None:
+            later(exit, proc._exit)
+            later(cancel, first.task.cancel)
+
+        world.pool.once("process_ready", on_ready)
+        await world.until(5.0)
+        assert first.task.done()
+        world.check_no_process_lost()
+
+    play(scenario, always("ready", 1.0))

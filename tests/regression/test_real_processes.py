@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import inspect
 import logging
 import multiprocessing as mp
@@ -367,7 +368,7 @@ def _warm_the_fork_server() -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def _fork_hook() -> Iterator[None]:
-    """Let a plan's kind decide how `Process.start` behaves: `fork` fails, `slow_start` blocks."""
+    """Let a plan's kind say what `Process.start` does: fail, block, or block and then fail."""
     original = ProcJobExecutor._create_process
 
     def create(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -382,12 +383,14 @@ def _fork_hook() -> Iterator[None]:
                 process.start()
 
             process.start = fail
-        elif plan.kind == "slow_start":
+        elif plan.kind in ("slow_start", "slow_failure"):
             entered, release = _slow_starts[plan.folder]
 
             def block() -> None:
                 entered.set()
                 release.wait(10)
+                if plan.kind == "slow_failure":
+                    raise OSError(11, "Resource temporarily unavailable")
                 del process.start  # it must not travel to the child
                 process.start()
 
@@ -605,6 +608,36 @@ def test_close_while_a_process_is_started() -> None:
     report = _run_one(scenario)
     assert report.notes["released"], "the waiting job was not released"
     report.check_clean()
+
+
+def test_a_start_that_fails_after_it_was_given_up_is_not_reported_by_asyncio() -> None:
+    """What asyncio logs of a task's lost exception holds its arguments, and reaches no one."""
+    lost: list[dict[str, Any]] = []
+
+    async def scenario(plan: Plan) -> Report:
+        plan.kind = "slow_failure"
+        entered, release = _slow_starts[plan.folder] = threading.Event(), threading.Event()
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: lost.append(context))
+        pool = Pool(plan)
+        await pool.pool.start()
+        launching = asyncio.ensure_future(pool.launch(30))
+        try:
+            assert await _until(entered.is_set, 5), "start() was never called"
+            loop.call_later(0.3, release.set)
+            await pool.aclose()
+        finally:
+            release.set()
+            del _slow_starts[plan.folder]
+        await pool.note_released(launching)
+        for proc in pool.created:
+            proc._start_atask = None  # the last reference: asyncio reports what was lost
+        gc.collect()
+        return pool.report
+
+    report = _run_one(scenario)
+    report.check_clean()
+    assert [context["message"] for context in lost] == []
 
 
 def test_close_while_a_failed_process_is_cleaned_up() -> None:
