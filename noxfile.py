@@ -23,7 +23,8 @@
 logic.
 
 The block above is what nox and the scripts run on: nox makes that environment by itself.
-`apply-and-test` and `control` take `-- --python 3.10`, which may be given more than once, and
+The tag `ci` is README's test command; `products` checks what people take away. `apply-and-test` and
+`control` take `-- --python 3.10`, which may be given more than once, and
 pytest's own arguments after it.
 """
 
@@ -102,13 +103,7 @@ def regression(session: nox.Session, release: str, control: bool) -> None:
             session.run(*command, external=True)
 
 
-@nox.session(name="apply-and-test", venv_backend="none", allow_parallel=True)
-@nox.parametrize("release", RELEASES)
-def apply_and_test(session: nox.Session, release: str) -> None:
-    """Fetch, verify, patch, build, install as of the release's day, run the regression suite."""
-    regression(session, release, control=False)
-
-
+# The longest session of `nox -t ci`: first, so that it does not run alone at the end.
 @nox.session(venv_backend="none", allow_parallel=True)
 @nox.parametrize("release", CONTROLS)
 def control(session: nox.Session, release: str) -> None:
@@ -117,6 +112,13 @@ def control(session: nox.Session, release: str) -> None:
     Exactly the tests that patches/control has on record must fail.
     """
     regression(session, release, control=True)
+
+
+@nox.session(name="apply-and-test", venv_backend="none", allow_parallel=True)
+@nox.parametrize("release", RELEASES)
+def apply_and_test(session: nox.Session, release: str) -> None:
+    """Fetch, verify, patch, build, install as of the release's day, run the regression suite."""
+    regression(session, release, control=False)
 
 
 @nox.session(venv_backend="none", allow_parallel=True)
@@ -131,7 +133,7 @@ def verify(session: nox.Session) -> None:
     session.run(sys.executable, "scripts/verify_wheel.py", *session.posargs, external=True)
 
 
-@nox.session(name="check-wheels", allow_parallel=True, tags=["ci"])
+@nox.session(name="check-wheels", allow_parallel=True, tags=["products"])
 def check_wheels(session: nox.Session) -> None:
     """Build wheels on every Python, compare them bit for bit, verify them, and have the packagers'
     tools check them; default: the release of the report and the newest.
@@ -146,14 +148,14 @@ def check_wheels(session: nox.Session) -> None:
     session.run("check-wheel-contents", "--no-config", *wheels)
 
 
-@nox.session(allow_parallel=True)
+@nox.session(allow_parallel=True, tags=["products"])
 def consumers(session: nox.Session) -> None:
     """Run README's recipes for pip, uv and Poetry in throw-away projects; -- NAME: only that."""
     session.install("--group", "scripts", "--group", "consumers")
     session.run("python", "scripts/check_consumers.py", *session.posargs)
 
 
-@nox.session(name="upstream-pr", venv_backend="none", allow_parallel=True, tags=["ci"])
+@nox.session(name="upstream-pr", venv_backend="none", allow_parallel=True, tags=["products"])
 def upstream_pr(session: nox.Session) -> None:
     """Make the upstream pull request: nox -s upstream-pr -- CLONE BASE; no clone: a stand-in"""
     session.run(sys.executable, "scripts/upstream_pr.py", *session.posargs, external=True)
@@ -166,7 +168,7 @@ def figures(session: nox.Session) -> None:
     session.run(sys.executable, "benchmarks/measure.py", str(path), external=True)
 
 
-@nox.session(venv_backend="none", allow_parallel=True)
+@nox.session(venv_backend="none", allow_parallel=True, tags=["products"])
 def quilt(session: nox.Session) -> None:
     """Check the series with real quilt, zero fuzz, and git am, on every distinct text."""
     session.run(sys.executable, "scripts/check_quilt.py", external=True)
