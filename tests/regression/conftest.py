@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Generator
 
+import psutil
 import pytest
 from livekit import agents
 
@@ -17,7 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--unpatched",
         action="store_true",
-        help="a control run: don't wait for the threads that an unpatched pool leaves behind",
+        help="a control run: end what an unpatched pool leaves behind, don't wait for it",
     )
 
 
@@ -35,6 +37,9 @@ def pytest_cmdline_main(
 ) -> Generator[None, pytest.ExitCode, pytest.ExitCode]:
     code = yield
     if config.option.unpatched:
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                child.kill()
         sys.stdout.flush()
         os._exit(int(code))
     return code
