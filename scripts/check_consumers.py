@@ -439,6 +439,8 @@ url = "{bench.upstream}"
     project.sh(f"POETRY_SOLVER_MIN_RELEASE_AGE={age.days + 1} poetry lock")
     file, lock = project.folder / "pyproject.toml", project.folder / "poetry.lock"
     original, locked, before = file.read_text(), lock.read_text(), locked_versions(lock)
+    # what it remembers of a source of this name, whose wheel may have been another one
+    project.sh("poetry cache clear --all --no-interaction procpool")
     project.sh(bench.recipes["poetry"])
     only_moved(project, before, "poetry.lock", bench.patched)
     project.has(bench.patched, "patched", *PLUGIN_MODULES)
