@@ -165,14 +165,17 @@ class Gates:
 
         Upstream runs the tests of a module side by side, each with its own children, which on a
         loaded host takes some of upstream's own past their limits: if only such fail, all are run
-        again one at a time. The new tests must pass side by side.
+        again one at a time, and the remark says which fail side by side on the base. The new tests
+        must pass side by side.
         """
         modules = [m for m in (*_UPSTREAM_TESTS, NEW_TESTS) if (self.branch / m).is_file()]
         output, outcomes = self._pytest(self.branch, modules)
         remark = f"{len(outcomes)} passed in {', '.join(modules)}"
         failed = _not_passed(outcomes)
         if failed and not any(f"{Path(NEW_TESTS).stem}::" in name for name in failed):
+            _, on_base = self._pytest(self.base, [m for m in modules if m != NEW_TESTS])
             remark += f"; one at a time, as side by side {', '.join(failed)} did not pass"
+            remark += f"; on the base: {', '.join(_not_passed(on_base)) or 'all did'}"
             output, outcomes = self._pytest(self.branch, modules, LK_TEST_CONCURRENCY="0")
             failed = _not_passed(outcomes)
         if failed:
