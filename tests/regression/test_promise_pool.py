@@ -204,6 +204,14 @@ def test_cancel_at_every_await(idle: int, concurrency: int, executor_type: JobEx
         once(iteration)
 
 
+def after_ticks(world: World, ticks: int, callback: Callable[[], object]) -> None:
+    """Call `callback` after so many iterations of the loop; at once after none."""
+    if ticks:
+        world.loop.call_soon(after_ticks, world, ticks - 1, callback)
+    else:
+        callback()
+
+
 @pytest.mark.parametrize("ticks", [0, 1])
 @pytest.mark.parametrize("idle", [0, 1])
 def test_cancel_in_the_tick_of_the_hand_over(idle: int, ticks: int) -> None:
@@ -211,13 +219,9 @@ def test_cancel_in_the_tick_of_the_hand_over(idle: int, ticks: int) -> None:
         starting = asyncio.ensure_future(world.pool.start())
         first, second = world.launch(), world.launch()
 
-        def later(n: int) -> None:
-            if n:
-                world.loop.call_soon(later, n - 1)
-            else:
-                first.task.cancel()
-
-        world.pool.once("process_ready", lambda proc: world.loop.call_soon(later, ticks))
+        world.pool.once(
+            "process_ready", lambda proc: after_ticks(world, ticks + 1, first.task.cancel)
+        )
         await world.until(30.0)
         assert first.task.done()
         assert second.ran
@@ -374,41 +378,35 @@ def test_an_idle_process_that_exits_is_replaced_and_gets_no_job() -> None:
     play(scenario, always("ready", 0.1), idle=2)
 
 
-def test_a_job_whose_process_fails_to_take_it_keeps_its_place() -> None:
+def check_order(jobs: int, dying: int, schedule: Schedule, concurrency: int = 1) -> None:
+    """Launch `jobs` jobs at once; the first `dying` processes die before they can take one."""
+
     async def scenario(world: World) -> None:
         await world.pool.start()
 
         def die(executor: Any) -> None:  # after its hand-over, before it takes the job
-            if executor.index == 0:
+            if executor.index < dying:
                 world.loop.call_soon(setattr, executor, "alive", False)
 
         world.pool.on("process_ready", die)
-        jobs = [world.launch() for _ in range(3)]
+        for _ in range(jobs):
+            world.launch()
         await world.ended()
-        assert all(job.ran for job in jobs)
-        assert list(world.launched) == [job.id for job in jobs]
+        assert all(job.ran for job in world.jobs)
+        assert list(world.launched) == [job.id for job in world.jobs]
         await world.aclose()
 
-    play(scenario, always("ready", 1.0))
+    play(scenario, schedule, concurrency=concurrency)
+
+
+def test_a_job_whose_process_fails_to_take_it_keeps_its_place() -> None:
+    check_order(3, 1, always("ready", 1.0))
 
 
 def test_jobs_whose_processes_fail_together_keep_their_order() -> None:
-    async def scenario(world: World) -> None:
-        await world.pool.start()
-
-        def die(executor: Any) -> None:
-            if executor.index < 2:
-                world.loop.call_soon(setattr, executor, "alive", False)
-
-        world.pool.on("process_ready", die)
-        jobs = [world.launch() for _ in range(4)]
-        await world.ended()
-        assert all(job.ran for job in jobs)
-        assert list(world.launched) == [job.id for job in jobs]
-        await world.aclose()
-
     # two become ready at once and die, then one after the other
-    play(scenario, lambda index, now: Outcome("ready", 1.0 + (index > 1) * index), concurrency=2)
+    one_by_one = [Outcome("ready", 1.0)] * 2 + [Outcome("ready", 1.0 + i) for i in range(2, 6)]
+    check_order(4, 2, script(*one_by_one), concurrency=2)
 
 
 @pytest.mark.parametrize("cancel", range(4))
@@ -418,15 +416,9 @@ def test_a_process_that_exits_as_its_job_is_cancelled_is_not_kept(exit: int, can
         await world.pool.start()
         first = world.launch()
 
-        def later(ticks: int, callback: Callable[[], object]) -> None:
-            if ticks:
-                world.loop.call_soon(later, ticks - 1, callback)
-            else:
-                callback()
-
         def on_ready(proc: Any) -> None:
-            later(exit, proc._exit)
-            later(cancel, first.task.cancel)
+            after_ticks(world, exit, proc._exit)
+            after_ticks(world, cancel, first.task.cancel)
 
         world.pool.once("process_ready", on_ready)
         await world.until(5.0)
