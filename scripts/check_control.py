@@ -1,7 +1,8 @@
 """Check the control run: without the patches the tests on record must fail, and no others.
 
-The record, `patches/control/<release>.toml`, is what an earlier control run on that release saw. A
-new test that fails in no record proves nothing. Reads the JUnit XML that pytest wrote.
+The record, `patches/control/<release>.toml`, is what earlier control runs on that release saw. A
+new test that fails in no record proves nothing. Where an unpatched pool loses a race in some runs
+and not in others, the record says "either". Reads the JUnit XML that pytest wrote.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import argparse
 import tomllib
 import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tomlkit
@@ -27,10 +28,11 @@ class Outcome:
 
 @dataclass
 class Control:
-    """A control run: the ids of the tests that failed, and of those that passed, sorted."""
+    """The ids, sorted, of the tests that failed, passed, or did now one and now the other."""
 
     failed: list[str]
     passed: list[str]
+    either: list[str] = field(default_factory=list)
 
 
 def read_outcomes(report: Path) -> dict[str, Outcome]:
@@ -68,7 +70,7 @@ def load_control(release: str, patches: Path = PATCHES) -> Control:
     path = record_path(release, patches)
     try:
         data = tomllib.loads(path.read_text("utf-8"))
-        return Control(list(data["failed"]), list(data["passed"]))
+        return Control(list(data["failed"]), list(data["passed"]), list(data.get("either", [])))
     except FileNotFoundError:
         raise UserError(
             f'there is no record {path}: write one with nox -s "control({release})" -- --record'
@@ -80,30 +82,37 @@ def load_control(release: str, patches: Path = PATCHES) -> Control:
 def deviations(outcomes: dict[str, Outcome], control: Control) -> dict[str, str]:
     """Return, by test id, how a run differs from the record `control`; empty if it does not."""
     found: dict[str, str] = {}
-    failed, passed = set(control.failed), set(control.passed)
+    failed, passed, either = set(control.failed), set(control.passed), set(control.either)
     for name, outcome in outcomes.items():
         if outcome.not_run:
-            if name in failed | passed or "error" in outcome.not_run:
+            if name in failed | passed | either or "error" in outcome.not_run:
                 found[name] = f"did not run ({outcome.not_run})"
-        elif name not in failed | passed:
+        elif name not in failed | passed | either:
             found[name] = "is not on record"
         elif outcome.failed and name in passed:
             found[name] = "failed, but passed when the record was written"
         elif not outcome.failed and name in failed:
             found[name] = "passed, but must fail without the patches"
-    for name in (failed | passed) - outcomes.keys():
+    for name in (failed | passed | either) - outcomes.keys():
         found[name] = "is on record, but was not run"
     return found
 
 
-def record(outcomes: dict[str, Outcome], path: Path) -> None:
-    """Write the ids of the tests that failed, and of those that passed, as TOML to `path`."""
+def record(outcomes: dict[str, Outcome], path: Path, before: Control) -> None:
+    """Write what the tests did as TOML to `path`, together with what the record `before` saw."""
+    failed = {name for name, o in outcomes.items() if o.failed and not o.not_run}
+    passed = {name for name, o in outcomes.items() if not o.failed and not o.not_run}
+    either = failed & {*before.passed, *before.either} | passed & {*before.failed, *before.either}
     document = tomlkit.document()
-    document.add(tomlkit.comment("A control run on the unpatched release, written by"))
+    document.add(tomlkit.comment("Control runs on the unpatched release, written by"))
     document.add(tomlkit.comment("nox -s control -- --record."))
-    for key, failed in (("failed", True), ("passed", False)):
+    for key, names in (
+        ("failed", failed - either),
+        ("passed", passed - either),
+        ("either", either),
+    ):
         array = tomlkit.array()
-        array.extend(sorted(n for n, o in outcomes.items() if o.failed is failed and not o.not_run))
+        array.extend(sorted(names))
         document.add(key, array.multiline(True))
     path.parent.mkdir(exist_ok=True)
     replace_file(path, tomlkit.dumps(document))
@@ -114,7 +123,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("release", help="the release that the run was on, such as 1.5.11")
     parser.add_argument("report", type=Path, help="JUnit XML file of the run")
-    parser.add_argument("--record", action="store_true", help="write the record from this run")
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="add this run to the record; to begin a new one, delete the old",
+    )
     parser.add_argument("--patches", type=Path, default=PATCHES, help="folder of the records")
     options = parser.parse_args()
     outcomes = read_outcomes(options.report)
@@ -122,7 +135,11 @@ def main() -> int:
     if not failed:
         raise UserError("no test failed without the patches: the control run proves nothing")
     if options.record:
-        record(outcomes, record_path(options.release, options.patches))
+        path = record_path(options.release, options.patches)
+        before = (
+            load_control(options.release, options.patches) if path.is_file() else Control([], [])
+        )
+        record(outcomes, path, before)
     found = deviations(outcomes, load_control(options.release, options.patches))
     for name, text in found.items():
         print(f"{name}: {text}")

@@ -325,6 +325,17 @@ def test_control_names_every_deviation(tmp_path: Path) -> None:
     assert sorted(found) == [f"t::{n}" for n in ("gone", "mends", "new", "setup", "skips", "worse")]
     result = check()
     assert result.returncode == 1 and len(result.stdout.splitlines()) == 7
+    # a second run on record: what came out otherwise may from now on come out either way
+    write(breaks=failure, mends="", fine="", worse=failure, skips=failure, gone="")
+    assert check("--record").returncode == 0
+    assert load_control("1.0.1", patches).either == ["t::mends", "t::worse"]
+    assert check().returncode == 0
+    write(breaks=failure, mends=failure, fine="", worse="", skips=failure, gone="")
+    assert check().returncode == 0 and check("--record").returncode == 0
+    assert load_control("1.0.1", patches).either == ["t::mends", "t::worse"]
+    write(breaks=failure, mends=skipped, fine=failure, skips=failure, gone="")
+    found = deviations(read_outcomes(report), load_control("1.0.1", patches))
+    assert sorted(found) == ["t::fine", "t::mends", "t::worse"]
     write(fine="")
     assert "proves nothing" in check().stderr
 
