@@ -64,7 +64,12 @@ RELEASES = [
 CONTROLS = [nox.param(v, id=v, tags=["ci"] if v == REPORTED else []) for v in TABLE] or RELEASES
 
 
-def script(session: nox.Session, name: str, *arguments: str) -> str:
+def script(session: nox.Session, name: str, *arguments: str) -> None:
+    """Run `scripts/<name>.py` on the Python that runs nox."""
+    session.run(sys.executable, f"scripts/{name}.py", *arguments, external=True)
+
+
+def script_output(session: nox.Session, name: str, *arguments: str) -> str:
     """Run `scripts/<name>.py` on the Python that runs nox and return what it printed to stdout."""
     command = [sys.executable, f"scripts/{name}.py", *arguments]
     return str(session.run(*command, external=True, silent=True, stderr=None) or "").strip()
@@ -85,7 +90,7 @@ def regression(session: nox.Session, release: str, control: bool) -> None:
     for python in options.python or (["oldest", "newest"] if both else ["newest"]):
         path = Path(session.cache_dir, "regression", f"{kind}-{release}-{python}").absolute()
         unpatched = ["--unpatched"] if control else []
-        interpreter = script(
+        interpreter = script_output(
             session, "release_env", release, str(path), "--python", python, *unpatched
         )
         report = path.with_suffix(path.suffix + ".xml")
@@ -93,12 +98,11 @@ def regression(session: nox.Session, release: str, control: bool) -> None:
         command = [interpreter, "-m", "pytest", "tests/regression", f"--junitxml={report}", "-q"]
         command += ["-o", f"cache_dir={path}/pytest-cache", *pytest_arguments]
         if control:
-            check = ["scripts/check_control.py", release, str(report)]
-            check += ["--record"] if options.record else []
+            recording = ["--record"] if options.record else []
             # 1: tests failed, as they must; 0: none did, which check_control reports.
             command += ["--unpatched", "--tb=no", "-r", "N"]
             session.run(*command, external=True, success_codes=[0, 1])
-            session.run(sys.executable, *check, external=True)
+            script(session, "check_control", release, str(report), *recording)
         else:
             session.run(*command, external=True)
 
@@ -124,13 +128,13 @@ def apply_and_test(session: nox.Session, release: str) -> None:
 @nox.session(venv_backend="none", allow_parallel=True)
 def wheel(session: nox.Session) -> None:
     """Build patched wheels, their sums and an index into dist/: nox -s wheel -- 1.5.11"""
-    session.run(sys.executable, "scripts/build_wheel.py", *session.posargs, external=True)
+    script(session, "build_wheel", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def verify(session: nox.Session) -> None:
     """Prove that a wheel is upstream's plus our patches: nox -s verify -- WHEEL"""
-    session.run(sys.executable, "scripts/verify_wheel.py", *session.posargs, external=True)
+    script(session, "verify_wheel", *session.posargs)
 
 
 @nox.session(name="check-wheels", allow_parallel=True, tags=["products"])
@@ -141,8 +145,7 @@ def check_wheels(session: nox.Session) -> None:
     session.install("--group", "check-wheels")
     versions = session.posargs or [REPORTED, *[release.version for release in FINALS[-1:]]]
     folder = Path(session.cache_dir, "check-wheels").absolute()
-    check = [sys.executable, "scripts/check_wheels.py", str(folder)]
-    session.run(*check, *versions, external=True)
+    script(session, "check_wheels", str(folder), *versions)
     wheels = sorted(str(path) for path in (folder / "dist").glob("*.whl"))
     session.run("twine", "check", "--strict", *wheels)
     session.run("check-wheel-contents", "--no-config", *wheels)
@@ -158,7 +161,7 @@ def consumers(session: nox.Session) -> None:
 @nox.session(name="upstream-pr", venv_backend="none", allow_parallel=True, tags=["products"])
 def upstream_pr(session: nox.Session) -> None:
     """Make the upstream pull request: nox -s upstream-pr -- CLONE BASE; no clone: a stand-in"""
-    session.run(sys.executable, "scripts/upstream_pr.py", *session.posargs, external=True)
+    script(session, "upstream_pr", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
@@ -171,38 +174,38 @@ def figures(session: nox.Session) -> None:
 @nox.session(venv_backend="none", allow_parallel=True, tags=["products"])
 def quilt(session: nox.Session) -> None:
     """Check the series with real quilt, zero fuzz, and git am, on every distinct text."""
-    session.run(sys.executable, "scripts/check_quilt.py", external=True)
+    script(session, "check_quilt")
 
 
 @nox.session(venv_backend="none", default=False)
 def edit(session: nox.Session) -> None:
     """Unpack a release to edit its patches with git or quilt: nox -s edit -- 1.8.9"""
-    session.run(sys.executable, "scripts/edit.py", *session.posargs, external=True)
+    script(session, "edit", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def refresh(session: nox.Session) -> None:
     """Write what was edited into its series, and carry the change to the other series."""
-    session.run(sys.executable, "scripts/refresh.py", *session.posargs, external=True)
+    script(session, "refresh", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def revisions(session: nox.Session) -> None:
     """Raise the revision of every series whose text has changed, and record it."""
-    session.run(sys.executable, "scripts/revisions.py", *session.posargs, external=True)
+    script(session, "revisions", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def releases(session: nox.Session) -> None:
     """Write patches/releases.toml from the package index; try the series on new releases."""
-    session.run(sys.executable, "scripts/update_releases.py", *session.posargs, external=True)
+    script(session, "update_releases", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)
 def readme(session: nox.Session) -> None:
     """Write the tables in README.md and scripts/doctor.py from patches/ and the control runs."""
-    session.run(sys.executable, "scripts/readme_table.py", *session.posargs, external=True)
-    session.run(sys.executable, "scripts/doctor_table.py", *session.posargs, external=True)
+    script(session, "readme_table", *session.posargs)
+    script(session, "doctor_table", *session.posargs)
 
 
 @nox.session(allow_parallel=True, tags=["ci"])

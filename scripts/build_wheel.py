@@ -26,7 +26,6 @@ import os
 import re
 import tempfile
 import textwrap
-import time
 import zipfile
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -46,6 +45,7 @@ from pinned_versions import names_a_file, pinned_versions
 from releases_table import PATCHES, ROOT, Release, Series, get_release, line_releases, load_releases
 from sbom import SBOM_NAME, Origin, bill_of_materials
 from sdist import build_unpacked, unpack_sdist
+from source_date import source_date
 from wheel_index import publish, scratch_beside, yanked_releases
 
 _VERSION_FILE = "livekit/agents/version.py"
@@ -60,14 +60,11 @@ def environment_stamp() -> DateTime | None:
 
     None if it is not set. Raise `UserError` if it is no number.
     """
-    value = os.environ.get("SOURCE_DATE_EPOCH")
-    if not value:
+    moment = source_date()
+    if moment is None:
         return None
-    try:
-        moment = time.gmtime(int(value))
-    except (ValueError, OverflowError, OSError):
-        raise UserError(f"SOURCE_DATE_EPOCH is not a number of seconds: {value!r}") from None
     if not 1980 <= moment.tm_year <= 2107:
+        value = os.environ["SOURCE_DATE_EPOCH"]
         raise UserError(
             f"SOURCE_DATE_EPOCH is outside what a zip file can hold, 1980 to 2107: {value!r}"
         )

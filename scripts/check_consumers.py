@@ -390,6 +390,15 @@ def check_dockerfile(bench: Bench, requirements: Path) -> None:
     project.has(bench.patched, "patched", *PLUGIN_MODULES)
 
 
+def way_back(project: Project, originals: dict[Path, str], recipe: str) -> str:
+    """Take the changes of a project's files back, run the recipe, and say what it led to."""
+    for path, text in originals.items():
+        path.write_text(text, "utf-8")
+    project.sh(recipe)
+    project.has(RELEASE, "affected", *PLUGIN_MODULES)
+    return f"{project.folder.name}: the way back leads to upstream's {RELEASE}"
+
+
 def check_uv(bench: Bench) -> Iterator[str]:
     """Check the override and the index pin of a uv project, upgrades, and the way back."""
     project = bench.project("uv")
@@ -411,11 +420,7 @@ def check_uv(bench: Bench) -> Iterator[str]:
     )
     yield f"uv: an upgrade changes nothing, {NEWER} is refused"
 
-    file.write_text(original, "utf-8")
-    lock.write_text(locked, "utf-8")
-    project.sh(bench.recipes["back-uv"])
-    project.has(RELEASE, "affected", *PLUGIN_MODULES)
-    yield f"uv: the way back leads to upstream's {RELEASE}"
+    yield way_back(project, {file: original, lock: locked}, bench.recipes["back-uv"])
 
 
 def check_poetry(bench: Bench) -> Iterator[str]:
@@ -455,11 +460,7 @@ url = "{bench.upstream}"
     project.diagnose("partly", "poetry.lock")
     yield f"poetry: without that plugin {NEWER} gets in, and the doctor reports the lock file"
 
-    file.write_text(original, "utf-8")
-    lock.write_text(locked, "utf-8")
-    project.sh(bench.recipes["back-poetry"])
-    project.has(RELEASE, "affected", *PLUGIN_MODULES)
-    yield f"poetry: the way back leads to upstream's {RELEASE}"
+    yield way_back(project, {file: original, lock: locked}, bench.recipes["back-poetry"])
 
 
 # What each check runs, and the recipes that it proves; all need `serve`.

@@ -6,10 +6,9 @@ of a patch are new, its file keeps every byte.
 
 from __future__ import annotations
 
-import datetime
-import os
 import re
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from errors import UserError, one_line
 from fetch import fetch
 from releases_table import Release
 from repository import git
+from source_date import source_date
 
 # Contents by path, None for a file that is not there.
 Files = Mapping[str, bytes | None]
@@ -150,13 +150,7 @@ def today() -> str:
 
     Raise `UserError` if that is no number.
     """
-    value = os.environ.get("SOURCE_DATE_EPOCH")
-    try:
-        now = datetime.datetime.now(datetime.UTC)
-        moment = datetime.datetime.fromtimestamp(int(value), datetime.UTC) if value else now
-    except (ValueError, OverflowError, OSError):
-        raise UserError(f"SOURCE_DATE_EPOCH is not a number of seconds: {value!r}") from None
-    return moment.date().isoformat()
+    return time.strftime("%Y-%m-%d", source_date() or time.gmtime())
 
 
 def pristine_files(release: Release) -> dict[str, bytes | None]:

@@ -36,9 +36,10 @@ def read_runs(folder: Path) -> dict[str, tuple[Seconds, Seconds]]:
         phases, tests = defaultdict[str, float](float), defaultdict[str, float](float)
         if (environment / TIMES).is_file():
             phases.update(json.loads((environment / TIMES).read_text("utf-8")))
-        for suite in ElementTree.parse(report).iter("testsuite"):
+        root = ElementTree.parse(report).getroot()
+        for suite in root.iter("testsuite"):
             phases["suite"] += float(suite.get("time", 0))
-        for case in ElementTree.parse(report).iter("testcase"):
+        for case in root.iter("testcase"):
             name = f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name', '')}"
             tests[name.partition("[")[0]] += float(case.get("time", 0))
         runs[environment.name.removeprefix("patched-")] = phases, tests

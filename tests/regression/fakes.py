@@ -220,8 +220,9 @@ class World(logging.Handler):
     @property
     def waiting(self) -> int:
         """The pool's own count of waiting jobs; ours where an unpatched pool keeps none."""
-        ours = sum(not job.task.done() and job.id not in self.launched for job in self.jobs)
-        return int(getattr(self.pool, "_jobs_waiting_for_process", ours))
+        if hasattr(self.pool, "_jobs_waiting_for_process"):
+            return int(self.pool._jobs_waiting_for_process)
+        return sum(not job.task.done() and job.id not in self.launched for job in self.jobs)
 
     def on_spawn(self, executor: FakeExecutor) -> None:
         self.executors.append(executor)

@@ -587,23 +587,27 @@ def test_close_while_a_process_initializes(idle: int) -> None:
     report.check_clean()
 
 
+async def _close_while_starting(plan: Plan, kind: str) -> Pool:
+    """Close a pool while its first fork is under way; the fork then succeeds, or fails."""
+    plan.kind = kind
+    entered, release = _slow_starts[plan.folder] = threading.Event(), threading.Event()
+    pool = Pool(plan)
+    await pool.pool.start()
+    launching = asyncio.ensure_future(pool.launch(30))
+    try:
+        assert await _until(entered.is_set, 5), "start() was never called"
+        asyncio.get_running_loop().call_later(0.3, release.set)
+        await pool.aclose()
+    finally:
+        release.set()
+        del _slow_starts[plan.folder]
+    await pool.note_released(launching)
+    return pool
+
+
 def test_close_while_a_process_is_started() -> None:
     async def scenario(plan: Plan) -> Report:
-        plan.kind = "slow_start"
-        entered, release = _slow_starts[plan.folder] = threading.Event(), threading.Event()
-        pool = Pool(plan)
-        await pool.pool.start()
-        launching = asyncio.ensure_future(pool.launch(30))
-        try:
-            assert await _until(entered.is_set, 5), "start() was never called"
-            # closing begins while the fork is under way, and the fork then succeeds
-            asyncio.get_running_loop().call_later(0.3, release.set)
-            await pool.aclose()
-        finally:
-            release.set()
-            del _slow_starts[plan.folder]
-        await pool.note_released(launching)
-        return pool.report
+        return (await _close_while_starting(plan, "slow_start")).report
 
     report = _run_one(scenario)
     assert report.notes["released"], "the waiting job was not released"
@@ -615,21 +619,8 @@ def test_a_start_that_fails_after_it_was_given_up_is_not_reported_by_asyncio() -
     lost: list[dict[str, Any]] = []
 
     async def scenario(plan: Plan) -> Report:
-        plan.kind = "slow_failure"
-        entered, release = _slow_starts[plan.folder] = threading.Event(), threading.Event()
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda loop, context: lost.append(context))
-        pool = Pool(plan)
-        await pool.pool.start()
-        launching = asyncio.ensure_future(pool.launch(30))
-        try:
-            assert await _until(entered.is_set, 5), "start() was never called"
-            loop.call_later(0.3, release.set)
-            await pool.aclose()
-        finally:
-            release.set()
-            del _slow_starts[plan.folder]
-        await pool.note_released(launching)
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: lost.append(context))
+        pool = await _close_while_starting(plan, "slow_failure")
         for proc in pool.created:
             proc._start_atask = None  # the last reference: asyncio reports what was lost
         gc.collect()

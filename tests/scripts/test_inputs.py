@@ -36,7 +36,7 @@ from update_releases import fitting_series, render, widen
 MakeSeries = Callable[..., Series]
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 # Not run by themselves.
-LIBRARIES = {"carry", "errors", "patch_steps", "repository"}
+LIBRARIES = {"carry", "errors", "patch_steps", "repository", "source_date"}
 PYTHONS = {Version(v): f"/python{v}" for v in ("3.9.18", "3.10.13", "3.12.1", "3.13.0")}
 
 
