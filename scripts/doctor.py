@@ -14,8 +14,8 @@ exit codes:
      wrong arguments; patched, but --live could not finish
 
 `--live` starts a pool whose processes cannot initialize, in that environment, and ends it again,
-all within 30 seconds. A job that stalls there makes any state but partly "affected"; that none
-stalls proves nothing by itself, and changes nothing.
+all within 30 seconds, or what `--seconds` says. A job that stalls there makes any state but partly
+"affected"; that none stalls proves nothing by itself, and changes nothing.
 
 One file, standard library only, Python 3.9 or newer: copy it into a container and run it there.
 """
@@ -44,6 +44,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlparse
@@ -62,32 +63,31 @@ PATCHED_FILES = (
 CHANGE_MARK = "# Modified by livekit-agents-procpool"
 # The first release with upstream's own fix, livekit/agents#5874.
 PARTLY_FIXED = "1.5.16"
-EXIT_CODES = {"patched": 0, "affected": 1, "partly": 1, "modified": 1, "unknown": 2}
 
 # The first and the last release of each run with one text of proc_pool.py and one series, the
 # series, its newest revision, and the text's sha256.
-# -- written by scripts/doctor_table.py, not by hand --
+# -- the pools: written by `nox -s tables` --
 _TABLE = """
-1.0.0   1.0.11  v1.0.0   1 8f97679e4ac8270b8c63e501ae6e38786a24c3edf6446b584a31f626c1c01a39
-1.0.12  1.0.13  v1.0.12  1 6f43161f1f483776d03a19fb6af0f88b985aa73b2bf7bbba50fdc203b74feb45
-1.0.14  1.0.20  v1.0.14  1 a928f73d8bc9d29656399e2263839234ea88d8ed330dc267d5c104e649f19a8b
-1.0.21  1.0.22  v1.0.21  1 d6073a9d63ea660a8a761ffd0291662e1de567121e1d5902d323e0a4d714adf1
-1.0.23  1.2.4   v1.0.23  1 56506eeac8aae13c59c8abf2b27aa0de95273aed733ca2b06c625d75d4d21a71
-1.2.5   1.2.15  v1.2.5   1 5713d4fb2585e192950851386eb04ef5d67f1101fe5fb1ae05dc7f510ae64aa6
-1.2.16  1.2.18  v1.2.16  1 5713d4fb2585e192950851386eb04ef5d67f1101fe5fb1ae05dc7f510ae64aa6
-1.3.1   1.3.12  v1.3.1   1 091c67e59d105e3ba97718b2d3c8f3965ebd85b31db02f65f49729ab179ed2eb
-1.4.0   1.4.1   v1.4.0   1 da1bb76d0f77e6fa3746d169fb556794fc45c77bda15d77d1daec9d2a5ac0538
-1.4.2   1.5.1   v1.4.2   1 72c20b8265500b93d77cc8df70a4be102ffda71982e1b8c1b6d86a9aa33c7769
-1.5.2   1.5.15  v1.4.2   1 52798e4e9f674840a5ec375f46c6790401b0b437b3467277b6daf40010319c33
-1.5.16  1.5.18  v1.5.16  1 ba8a25cdb785706016db6db95a852b419ab5d700450a1447733c3e09dd449f42
-1.6.0   1.6.0   v1.6.0   1 d75804823b339c8a81c3bce440c9cec7add51182d155e37723cd0392d33fe4a9
-1.6.1   1.8.1   v1.6.1   1 d75804823b339c8a81c3bce440c9cec7add51182d155e37723cd0392d33fe4a9
-1.8.2   1.8.2   v1.8.2   1 1a316c188b22003236d2d17221496afb78f7fb9f61627c3ef28354616829fe4e
-1.8.3   1.8.8   v1.8.3   1 1a316c188b22003236d2d17221496afb78f7fb9f61627c3ef28354616829fe4e
-1.8.9   1.8.9   v1.8.9   1 0681a6ec556e5d92e0ad13de9b1e6579b5cb93feafbae41d43b673ba81952957
-2.0.0b1 2.0.0b1 v2.0.0b1 1 7111c668ae77a18042c452d9f30c7e1980da44ae0d2b0843fffd4299e1469eba
+1.0.0   1.0.11  v1.0.0   2 8f97679e4ac8270b8c63e501ae6e38786a24c3edf6446b584a31f626c1c01a39
+1.0.12  1.0.13  v1.0.12  2 6f43161f1f483776d03a19fb6af0f88b985aa73b2bf7bbba50fdc203b74feb45
+1.0.14  1.0.20  v1.0.14  2 a928f73d8bc9d29656399e2263839234ea88d8ed330dc267d5c104e649f19a8b
+1.0.21  1.0.22  v1.0.21  2 d6073a9d63ea660a8a761ffd0291662e1de567121e1d5902d323e0a4d714adf1
+1.0.23  1.2.4   v1.0.23  2 56506eeac8aae13c59c8abf2b27aa0de95273aed733ca2b06c625d75d4d21a71
+1.2.5   1.2.15  v1.2.5   2 5713d4fb2585e192950851386eb04ef5d67f1101fe5fb1ae05dc7f510ae64aa6
+1.2.16  1.2.18  v1.2.16  2 5713d4fb2585e192950851386eb04ef5d67f1101fe5fb1ae05dc7f510ae64aa6
+1.3.1   1.3.12  v1.3.1   2 091c67e59d105e3ba97718b2d3c8f3965ebd85b31db02f65f49729ab179ed2eb
+1.4.0   1.4.1   v1.4.0   2 da1bb76d0f77e6fa3746d169fb556794fc45c77bda15d77d1daec9d2a5ac0538
+1.4.2   1.5.1   v1.4.2   2 72c20b8265500b93d77cc8df70a4be102ffda71982e1b8c1b6d86a9aa33c7769
+1.5.2   1.5.15  v1.4.2   2 52798e4e9f674840a5ec375f46c6790401b0b437b3467277b6daf40010319c33
+1.5.16  1.5.18  v1.5.16  2 ba8a25cdb785706016db6db95a852b419ab5d700450a1447733c3e09dd449f42
+1.6.0   1.6.0   v1.6.0   2 d75804823b339c8a81c3bce440c9cec7add51182d155e37723cd0392d33fe4a9
+1.6.1   1.8.1   v1.6.1   2 d75804823b339c8a81c3bce440c9cec7add51182d155e37723cd0392d33fe4a9
+1.8.2   1.8.2   v1.8.2   2 1a316c188b22003236d2d17221496afb78f7fb9f61627c3ef28354616829fe4e
+1.8.3   1.8.8   v1.8.3   2 1a316c188b22003236d2d17221496afb78f7fb9f61627c3ef28354616829fe4e
+1.8.9   1.8.9   v1.8.9   2 0681a6ec556e5d92e0ad13de9b1e6579b5cb93feafbae41d43b673ba81952957
+2.0.0b1 2.0.0b1 v2.0.0b1 2 7111c668ae77a18042c452d9f30c7e1980da44ae0d2b0843fffd4299e1469eba
 """
-# -- end of the table --
+# -- end of the pools --
 
 
 def _started() -> float:
@@ -128,15 +128,33 @@ class Unknown(Exception):
     """What cannot be judged. Its text is one clear line: what is wrong, then what to do."""
 
 
+class State(str, Enum):
+    """What becomes of jobs, worst first, with the exit code and the report's first line."""
+
+    AFFECTED = "affected", 1, "AFFECTED: a job can wait for ever"
+    PARTLY = "partly", 1, "PARTLY FIXED: a job can still wait for ever"
+    MODIFIED = "modified", 1, "MODIFIED BY OTHERS: nothing says that no job waits for ever"
+    UNKNOWN = "unknown", 2, "UNKNOWN"
+    PATCHED = "patched", 0, "PATCHED"
+
+    exit_code: int
+    headline: str
+
+    def __new__(cls, value: str, exit_code: int, headline: str) -> State:
+        state = str.__new__(cls, value)
+        state._value_, state.exit_code, state.headline = value, exit_code, headline
+        return state
+
+
 @dataclass
 class Finding:
     """What was found.
 
-    `state` is a key of `EXIT_CODES`; `why` holds a line or two; `fix` is a shell command, or None
-    where none is needed or none is known.
+    `why` holds a line or two; `fix` is a shell command, or None where none is needed or none is
+    known.
     """
 
-    state: str
+    state: State
     why: list[str]
     version: str | None = None
     where: str = ""
@@ -240,7 +258,7 @@ def judge_patched(read: Read, info: str, version: str, record: dict[str, str]) -
     )
     if stated is None or POOL not in [name for name, _, _ in files]:
         why = "it says that it is patched, but its procpool/NOTICE is missing or unreadable"
-        return Finding("modified", [why])
+        return Finding(State.MODIFIED, [why])
     series, revision = stated[1], int(stated[2])
     mark = f"{CHANGE_MARK}, series {series}, revision {revision}:".encode()
     names = [name for name, _, _ in files]
@@ -266,12 +284,12 @@ def judge_patched(read: Read, info: str, version: str, record: dict[str, str]) -
     if row and (POOL, row.sha256) not in [(name, upstream) for name, upstream, _ in files]:
         problems.append(f"NOTICE names a pool that is not the one of {base_of(version)}")
     if problems:
-        return Finding("modified", problems)
+        return Finding(State.MODIFIED, problems)
     reasons = [f"all {len(names)} changed files are as the wheel's NOTICE states"]
     if not record:
         reasons.append("there is no RECORD: checked against NOTICE only")
     newest = next((row.revision for row in ROWS if row.series == series), None)
-    return Finding("patched", reasons, series=series, revision=revision, newest_revision=newest)
+    return Finding(State.PATCHED, reasons, series=series, revision=revision, newest_revision=newest)
 
 
 def judge(read: Read, info: str | None) -> Finding:
@@ -280,7 +298,7 @@ def judge(read: Read, info: str | None) -> Finding:
     pool = read(POOL)
     if pool is None:
         why = f"{POOL} is missing: not livekit-agents 1.x, or a broken installation"
-        return Finding("unknown", [why], version)
+        return Finding(State.UNKNOWN, [why], version)
     known = [row for row in ROWS if row.sha256 == _sha256(pool)]
     edited = _edited(read, record, list(PATCHED_FILES))
     notice = read(f"{info}/procpool/NOTICE") if info else None
@@ -298,15 +316,16 @@ def judge(read: Read, info: str | None) -> Finding:
         finding = judge_patched(read, info, version or "", record)
     elif edited:
         why = f"edited after it was installed (RECORD states another sha256): {_listed(edited)}"
-        finding = Finding("modified", [why])
+        finding = Finding(State.MODIFIED, [why])
     elif row_of(version) is None:
         finding = judge_version(version or "")
     elif not record:
         why = "its process pool is no release's, and there is no RECORD to check it against"
-        finding = Finding("modified", [f"{why}: a source tree or an editable install"])
+        finding = Finding(State.MODIFIED, [f"{why}: a source tree or an editable install"])
     else:
         why = f"its process pool is neither that of {base_of(version or '')} nor a patched one"
-        finding = Finding("modified", [f"{why}, though RECORD agrees: built or edited by others"])
+        why += ", though RECORD agrees: built or edited by others"
+        finding = Finding(State.MODIFIED, [why])
     finding.version = version
     return finding
 
@@ -317,23 +336,23 @@ def judge_version(version: str) -> Finding:
     if row is None:
         newest = ROWS[-1].last
         why = f"{version or 'no version'} is none of the releases that are known, 1.0.0 to {newest}"
-        return Finding("unknown", [f"{why}: try --live, or a newer doctor.py"], version)
+        return Finding(State.UNKNOWN, [f"{why}: try --live, or a newer doctor.py"], version)
     local = re.fullmatch(r"procpool\.(\d+)", version.partition("+")[2])
     if local:
         why = "by its version; point the doctor at the wheel or the environment to check the files"
         revision = int(local[1])
-        return Finding("patched", [why], version, "", row.series, revision, row.revision)
+        return Finding(State.PATCHED, [why], version, "", row.series, revision, row.revision)
     if "+" in version:
         why = f"{version} is a build by others: point the doctor at the wheel or the environment"
-        return Finding("modified", [why], version)
+        return Finding(State.MODIFIED, [why], version)
     if (version_key(base) or ()) >= (version_key(PARTLY_FIXED) or ()):
         why = (
             "upstream's fix (livekit/agents#5874) ends a job's wait only when all failures of the"
             " processes line up; otherwise the job waits for ever"
         )
-        return Finding("partly", [why], version)
+        return Finding(State.PARTLY, [why], version)
     why = "when no process can initialize, a job waits for ever (livekit/agents#5868)"
-    return Finding("affected", [why], version)
+    return Finding(State.AFFECTED, [why], version)
 
 
 # -- what it can be pointed at ---------------------------------------------------------------------
@@ -412,7 +431,7 @@ def examine_folders(folders: list[Path], named: str) -> Finding:
     if len(here) > 1:
         finding.why.append(f"several are installed in one folder: {', '.join(here)}")
         finding.stale = [str(root / name) for name in here if name != info]
-        finding.state = "modified" if finding.state == "patched" else finding.state
+        finding.state = State.MODIFIED if finding.state == State.PATCHED else finding.state
     if len(roots) > 1:
         finding.why.append(f"another copy, which is not the one imported: {roots[1]}")
     return finding
@@ -444,7 +463,7 @@ def examine_wheel(wheel: Path) -> Finding:
         raise Unknown(f"{wheel} is damaged: {error}: build or fetch it again") from None
     finding.where = str(wheel)
     if len(infos) > 1:
-        finding.state, finding.why = "modified", [f"it holds several: {', '.join(infos)}"]
+        finding.state, finding.why = State.MODIFIED, [f"it holds several: {', '.join(infos)}"]
     return finding
 
 
@@ -529,15 +548,14 @@ def examine_lock(path: Path) -> tuple[Finding, Pin]:
         wheel = path.parent / unquote(named[1]).replace("file://", "", 1) if named else path
         if pin.version is None:
             why = "it does not pin livekit-agents: point the doctor at the environment"
-            finding = Finding("unknown", [why])
+            finding = Finding(State.UNKNOWN, [why])
         elif wheel != path and wheel.is_file():
             finding = examine_wheel(wheel)
         else:
             finding = judge_version(pin.version)
         finding.where = f"{path}, line {pin.first}"
         judged.append((finding, pin))
-    order = ["affected", "partly", "modified", "unknown", "patched"]
-    worst, at = min(judged, key=lambda item: order.index(item[0].state))
+    worst, at = min(judged, key=lambda item: list(State).index(item[0].state))
     if len(pins) > 1:
         worst.why.append(f"it pins several: {', '.join(str(pin.version) for pin in pins)}")
     return worst, at
@@ -742,16 +760,18 @@ async def reproduce(
 LIVE_T = 0.5
 """Seconds: initialize_timeout of --live, short so that importing has time too."""
 LIVE_SECONDS = 28.0
-"""From the start of this process until --live ends what still runs."""
+"""From the start of this process until --live ends what still runs, unless told otherwise."""
 
 
-async def _scenario(seconds: float) -> None:
-    """Run the scenario for --live, print what was seen as a last line of JSON, and exit."""
+async def _scenario(seconds: float, full: float) -> None:
+    """Run the scenario for --live, print what was seen as a last line of JSON, and exit.
+
+    It ends within so many `seconds`; a job that still waits after `full` seconds has stalled.
+    """
     import livekit.agents  # noqa: F401
 
     # four failing processes at a time would fill the output with their tracebacks
     logging.getLogger("livekit.agents").setLevel(logging.CRITICAL)
-    full = limit(LIVE_T)
     wait = min(full, seconds - (time.monotonic() - STARTED) - 2 * LIVE_T)
     seen = await reproduce(LIVE_T, wait, close=False)
     print(json.dumps({**seen, "waited": wait, "limit": full}), flush=True)
@@ -767,17 +787,19 @@ def _end_group(group: int) -> None:
             time.sleep(0.05)
 
 
-def run_live(python: str) -> dict[str, Any]:
+def run_live(python: str, seconds: float, stalled_after: float) -> dict[str, Any]:
     """Run the scenario with an interpreter; return its numbers, `result` and what it `saw`.
 
-    `result` is "stall", "no stall" or "inconclusive", and `text` says so in a line. The processes
-    are in a session of their own, which is ended as a whole.
+    It ends `seconds` after this process began; a job that waits for `stalled_after` seconds has
+    stalled. `result` is "stall", "no stall" or "inconclusive", and `text` says so in a line. The
+    processes are in a session of their own, which is ended as a whole.
     """
     if not OWN_FILE.is_file() or not hasattr(os, "killpg"):
         raise Unknown("--live needs doctor.py as a file, on Linux or macOS")
-    left = LIVE_SECONDS - (time.monotonic() - STARTED)
+    left = seconds - (time.monotonic() - STARTED)
     with tempfile.TemporaryFile() as output:
         command = [python, str(OWN_FILE), "--scenario", str(left - 1)]
+        command += ["--limit", str(stalled_after)]
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -815,27 +837,19 @@ def run_live(python: str) -> dict[str, Any]:
 def add_live(finding: Finding, live: dict[str, Any]) -> None:
     """Let what --live saw decide together with what the files say."""
     finding.live = live
-    if live["result"] == "stall" and finding.state != "partly":
-        finding.state = "affected"
-    if live["result"] == "inconclusive" and finding.state == "patched":
-        finding.state = "unknown"
+    if live["result"] == "stall" and finding.state != State.PARTLY:
+        finding.state = State.AFFECTED
+    if live["result"] == "inconclusive" and finding.state == State.PATCHED:
+        finding.state = State.UNKNOWN
 
 
 # -- the report ------------------------------------------------------------------------------------
 
-HEADLINES = {
-    "patched": "PATCHED",
-    "affected": "AFFECTED: a job can wait for ever",
-    "partly": "PARTLY FIXED: a job can still wait for ever",
-    "modified": "MODIFIED BY OTHERS: nothing says that no job waits for ever",
-    "unknown": "UNKNOWN",
-}
-
 
 def _headline(finding: Finding) -> str:
     """Return the state in a line; of a patched one the revision too, and whether another is out."""
-    text = HEADLINES[finding.state]
-    if finding.state == "patched":
+    text = finding.state.headline
+    if finding.state == State.PATCHED:
         text += f": revision {finding.revision} of series {finding.series}"
         if finding.newest_revision is None or (finding.revision or 0) > finding.newest_revision:
             text += ", which is newer than this doctor.py"
@@ -854,7 +868,7 @@ def report(finding: Finding) -> str:
         lines += [f"     {line}" for line in finding.live["saw"]]
     if finding.fix:
         lines.append(f"fix: {finding.fix}")
-    elif finding.state == "patched":
+    elif finding.state == State.PATCHED:
         lines.append("fix: none needed")
     return "\n".join(lines)
 
@@ -889,7 +903,7 @@ def examine(target: str | None, python: str, wheels: Wheels) -> Finding:
 
     base, row = base_of(finding.version or ""), row_of(finding.version)
     older = (finding.revision or 0) < (finding.newest_revision or 0)
-    if finding.state == "unknown" or (finding.state == "patched" and not older):
+    if finding.state == State.UNKNOWN or (finding.state == State.PATCHED and not older):
         return finding
     if row is None:
         finding.fix = wheels.nox("releases") if wheels.checkout else None
@@ -918,23 +932,34 @@ def main() -> int:
     parser.add_argument("--python", help="interpreter of the environment; default: this one")
     parser.add_argument("--wheels", help="folder or address of the patched wheels, for the fix")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--live", action="store_true", help="reproduce a stall, within 30 seconds")
+    parser.add_argument("--live", action="store_true", help="reproduce a stall")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=LIVE_SECONDS,
+        help="when --live ends what still runs; default: %(default)s, and a slow host needs more",
+    )
+    # What --live runs in a process of its own, and the tests' way to a stall that is seen sooner.
     parser.add_argument("--scenario", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--limit", type=float, default=limit(LIVE_T), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.scenario is not None:
-        asyncio.run(_scenario(options.scenario))
+        asyncio.run(_scenario(options.scenario, options.limit))
     if options.target and (options.python or options.live):
         parser.error("--python and --live look at an environment: leave the wheel or file out")
+    if not 0 < options.seconds < 3600:
+        parser.error("--seconds takes a number from 1 to 3600")
     python = options.python or sys.executable
     try:
         finding = examine(options.target, python, Wheels(options.wheels))
         if options.live:
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the children are ended then
-            print("trying to make a job stall, at most 30 s", file=sys.stderr, flush=True)
-            add_live(finding, run_live(python))
+            text = f"trying to make a job stall, at most {options.seconds + 2:.0f} s"
+            print(text, file=sys.stderr, flush=True)
+            add_live(finding, run_live(python, options.seconds, options.limit))
     except (Unknown, OSError, UnicodeDecodeError) as error:
-        finding = Finding("unknown", [" ".join(str(error).split())])
-    code = EXIT_CODES[finding.state]
+        finding = Finding(State.UNKNOWN, [" ".join(str(error).split())])
+    code = finding.state.exit_code
     print(json.dumps({**asdict(finding), "exit_code": code}) if options.json else report(finding))
     return code
 

@@ -1,0 +1,160 @@
+"""Run whole workers, unpatched beside patched, on a LiveKit server, and see their calls served.
+
+For the releases that are given, every case runs on a real livekit-server. Without any, the
+stand-in's rules are compared with the real server's, one case runs on the stand-in for the newest
+release of each line, and all cases run on a real server, where there is one or Go to build it, for
+the release of the report and the newest.
+
+`--ci` compares the rules too, and makes the short run for patched releases: the newest on the
+stand-in, and the release of the report on the real server. `--all` runs one case on every patched
+release, on the stand-in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from procpool.base.command import step_parser
+from procpool.base.errors import UserError
+from procpool.base.files import ROOT, replace_file
+from procpool.catalog.releases import REPORTED, get_release, load_releases
+from procpool.catalog.series import line_of, load_lines
+from procpool.suite.livekit_server import find_server
+from procpool.suite.run import Target, prepare
+
+# Where the lists of environments and the tables are kept.
+RUNS = ROOT / ".nox" / ".cache" / "e2e"
+TESTS = ROOT / "tests" / "e2e"
+# Seconds after which a test of the rules hangs.
+_HANGS = 600
+# How a run is repeated.
+_COMMAND = "nox -s e2e --"
+
+
+def newest_of_each_line(patches: Path) -> list[str]:
+    """Return the newest final release of each line, and the previews."""
+    lines = load_lines(patches)
+    newest: dict[str, str] = {}
+    for release in load_releases(patches).values():
+        key = release.version if release.preview else line_of(release.version, lines).first
+        newest[key] = release.version
+    return list(newest.values())
+
+
+def _environments(
+    versions: list[str], patches: Path, name: str, *, unpatched: bool = False
+) -> Path:
+    """Make the environments of the patched releases and, if wanted, of the unpatched ones.
+
+    Returns the list of them. Raises `UserError`.
+    """
+    found = []
+    for version in versions:
+        release, series = get_release(version, patches)
+        environment = {"release": release.version}
+        if unpatched:
+            target = Target(release, None, "newest", purpose="e2e-")
+            environment["unpatched"] = str(prepare(target))
+        environment["patched"] = str(prepare(Target(release, series, "newest", purpose="e2e-")))
+        found.append(environment)
+    path = RUNS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, json.dumps(found, indent=2) + "\n")
+    return path
+
+
+def _cases(python: str, environments: Path, server: Path | None, arguments: list[str]) -> bool:
+    """Run cases on these environments; return whether all went as expected."""
+    out = environments.with_name(f"{environments.stem}-table.json")
+    command = [python, str(TESTS / "run.py"), str(environments), "--out", str(out)]
+    if server is not None:
+        command += ["--command", _COMMAND, "--real", str(server)]
+    else:
+        command += ["--command", f"{_COMMAND} --server stand-in"]
+    return subprocess.run([*command, *arguments], cwd=ROOT).returncode == 0
+
+
+def _rules(python: str, server: Path | None) -> bool:
+    """Run the tests of the servers' rules, and of the runner; return whether they pass."""
+    environment = dict(os.environ)
+    if server is not None:
+        environment["E2E_LIVEKIT_SERVER"] = str(server)
+    # A test may take long on a busy machine; one that hangs shows all stacks, and then ends.
+    command = [python, "-m", "pytest", str(TESTS), "-q", "-p", "no:cacheprovider"]
+    command += [f"--timeout={_HANGS}", "-o", f"faulthandler_timeout={_HANGS - 10}"]
+    return subprocess.run(command, cwd=ROOT, env=environment).returncode == 0
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = step_parser(__doc__)
+    parser.add_argument("version", nargs="*", help="supported releases, such as 1.5.11")
+    parser.add_argument("--all", action="store_true", help="every release, on the stand-in")
+    parser.add_argument("--ci", action="store_true", help="what CI runs")
+    parser.add_argument(
+        "--server",
+        choices=["real", "stand-in"],
+        help="default: the real one, or the stand-in where there is none",
+    )
+    parser.add_argument("--short", action="store_true", help="only the cases of the short run")
+    parser.add_argument("--case", action="append", default=[], help="only this case")
+    parser.add_argument(
+        "--tests-python", default=sys.executable, help="the Python that runs tests/e2e"
+    )
+    return parser.parse_args(argv)
+
+
+def _server(wanted: str | None) -> Path | None:
+    """Return the real server to use, or None; say which it is.
+
+    Raises `UserError` if the real one is wanted and cannot be had.
+    """
+    if wanted == "stand-in":
+        print("server: the stand-in", flush=True)
+        return None
+    try:
+        server, where = find_server()
+    except UserError as error:
+        if wanted == "real":
+            raise
+        print(f"server: the stand-in only: {error}", flush=True)
+        return None
+    print(f"server: {where}", flush=True)
+    return server
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what was asked for; return 1 if something is not as expected."""
+    options = _parse(argv)
+    python = options.tests_python
+    chosen = [argument for name in options.case for argument in ("--case", name)]
+    short = [*chosen, *(["--short"] if options.short else [])]
+    patches: Path = options.patches
+    finals = [r.version for r in load_releases(patches).values() if not r.preview]
+    bulk = chosen or ["--bulk"]
+    if options.all:
+        environments = _environments(list(load_releases(patches)), patches, "all")
+        return 0 if _cases(python, environments, None, bulk) else 1
+    server = _server(options.server)
+    if options.version:
+        environments = _environments(options.version, patches, "chosen", unpatched=True)
+        return 0 if _cases(python, environments, server, short) else 1
+    good = _rules(python, server)
+    if options.ci:
+        newest = _environments(finals[-1:], patches, "ci-newest")
+        good &= _cases(python, newest, None, ["--short"])
+        if server is not None:
+            reported = _environments([REPORTED], patches, "ci-reported")
+            good &= _cases(python, reported, server, ["--short"])
+        return 0 if good else 1
+    lines = _environments(newest_of_each_line(patches), patches, "lines")
+    good &= _cases(python, lines, None, bulk)
+    if server is not None:
+        newest = _environments([REPORTED, finals[-1]], patches, "newest", unpatched=True)
+        good &= _cases(python, newest, server, short)
+    return 0 if good else 1

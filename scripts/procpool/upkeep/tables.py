@@ -1,0 +1,169 @@
+"""Write what is computed from other files: tables in README.md and doctor.py, version numbers.
+
+README's table of release lines comes from `releases.toml`, `lines.toml` and the recorded control
+runs; patches/control/README.md lists these runs test by test; doctor.py holds a table of the pools'
+texts and the series' revisions; README names the patched versions with their present revisions.
+None of these is edited by hand.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from procpool.base.command import step_parser
+from procpool.base.errors import UserError
+from procpool.base.files import PATCHES, ROOT, between, replace_file
+from procpool.base.pythons import PYTHONS
+from procpool.catalog.releases import Release, get_release, load_releases
+from procpool.catalog.series import line_of, load_lines, load_series
+from procpool.suite.control import function, guards, load_controls, record_path
+
+_LINES = ("<!-- The release lines: written by `nox -s tables`. -->", "<!-- End of the lines. -->")
+_POOLS = ("# -- the pools: written by `nox -s tables` --", "# -- end of the pools --")
+
+
+def _span(first: str, last: str) -> str:
+    """Return "1.0.0" or "1.0.0 to 1.0.13"."""
+    return first if first == last else f"{first} to {last}"
+
+
+def _pythons(releases: list[Release]) -> str:
+    """Return the Pythons that the first and the last release of a line are tested on."""
+    found = {p for r in (releases[0], releases[-1]) for p in (r.pythons[0], r.pythons[-1])}
+    return ", ".join(sorted(found, key=PYTHONS.index))
+
+
+def _words(id: str) -> str:
+    """Return the name of a test's function in words, without parameters."""
+    return function(id).removeprefix("test_").replace("_", " ")
+
+
+def controls_text(patches: Path = PATCHES) -> str:
+    """Return the text of control/README.md: how many of each test's cases fail on each release."""
+    controls = load_controls(patches)
+    guarding = {_words(name) for name in guards(controls.values())}
+    failed = {v: Counter(_words(id) for id in c.failed) for v, c in controls.items()}
+    passed = {v: Counter(_words(id) for id in c.passed) for v, c in controls.items()}
+    either = {v: Counter(_words(id) for id in c.either) for v, c in controls.items()}
+    rows = [
+        "<!-- Written by `nox -s tables`. -->",
+        "",
+        "# What breaks without the patches",
+        "",
+        "The regression suite on unpatched releases, from the records beside this file. A cell",
+        "says how many cases of a test fail; `-` stands for none, nothing where the test is not",
+        "about the release. A guard passes on all of them: it holds what the patches must not",
+        "break, and `nox -s mutants` shows that it can fail.",
+        "",
+        f"| test | {' | '.join(controls)} |",
+        f"| --- |{' --- |' * len(controls)}",
+    ]
+    for name in sorted(
+        {name for c in (failed, passed, either) for of in c.values() for name in of}
+    ):
+        cells = []
+        for version in controls:
+            bad, races = failed[version][name], either[version][name]
+            count = bad + races + passed[version][name]
+            most = f"{bad} to {bad + races}" if races else f"{bad}"
+            cells.append(f"{most} of {count}" if bad + races else "-" if count else "")
+        guard = " (guard)" if name in guarding else ""
+        rows.append(f"| {name}{guard} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def lines_table(patches: Path = PATCHES) -> str:
+    """Return the table of lines, and a line on previews."""
+    lines = load_lines(patches)
+    releases = load_releases(patches).values()
+    controls = load_controls(patches)
+    rows = []
+    finals = [release for release in releases if not release.preview]
+    for line, group in itertools.groupby(finals, lambda release: line_of(release.version, lines)):
+        members = list(group)
+        breaks = [
+            f"{len(c.failed)} of {len(c.failed + c.passed + c.either)} tests on {release.version}"
+            for release in members
+            if (c := controls.get(release.version))
+        ] or ["no control run on record"]
+        series = ", ".join(
+            f"[{name}](patches/{name})" for name in dict.fromkeys(r.series for r in members)
+        )
+        yanked = [release.version for release in members if release.yanked]
+        count = f"{_span(members[0].version, members[-1].version)} ({len(members)})"
+        if yanked:
+            count += f"; yanked: {', '.join(yanked)}"
+        cells = [line.first, count, line.lacks, "; ".join(breaks), series, _pythons(members)]
+        rows.append(f"| {' | '.join(cells)} |")
+    previews = [
+        f"{release.version} ([{release.series}](patches/{release.series}), `{release.wheel}`)"
+        for release in releases
+        if release.preview
+    ]
+    table = [
+        "| line | releases | what upstream's pool lacks"
+        " | [what breaks unpatched](patches/control/README.md) | series | Pythons tested |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *rows,
+        "",
+        "Previews: " + (", ".join(previews) or "none") + ".",
+    ]
+    return "\n".join(table)
+
+
+def pools_table(patches: Path = PATCHES) -> str:
+    """Return doctor.py's assignment: a line for each run of releases with one text and series."""
+    lines = []
+    releases = load_releases(patches).values()
+    for (name, sha256), group in itertools.groupby(releases, lambda r: (r.series, r.pool_sha256)):
+        run = [release.version for release in group]
+        revision = load_series(name, patches).revision
+        lines.append(f"{run[0]:7} {run[-1]:7} {name:8} {revision} {sha256}\n")
+    return f'_TABLE = """\n{"".join(lines)}"""\n'
+
+
+def with_revisions(text: str, patches: Path = PATCHES) -> str:
+    """Return a text in which every patched version, 1.5.11+procpool.N, has its present revision.
+
+    Raise `UserError` if it names a release that is not supported.
+    """
+
+    def present(found: re.Match[str]) -> str:
+        release, series = get_release(found[1], patches)
+        return f"{release.version}+{series.local_version}"
+
+    return re.sub(r"(\d+\.\d+\.\d+)\+procpool\.\d+", present, text)
+
+
+def computed(patches: Path = PATCHES) -> dict[Path, str]:
+    """Return the present text of every file that holds something computed."""
+    readme, doctor = ROOT / "README.md", ROOT / "scripts" / "doctor.py"
+    lines = between(readme, *_LINES, f"\n{lines_table(patches)}\n\n")
+    return {
+        readme: with_revisions(lines, patches),
+        doctor: between(doctor, *_POOLS, pools_table(patches)),
+        record_path("README", patches).with_suffix(".md"): controls_text(patches),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the files, or with --check say which are stale."""
+    parser = step_parser(__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if one is stale")
+    options = parser.parse_args(argv)
+    stale = [
+        path
+        for path, text in computed(options.patches).items()
+        if not path.is_file() or path.read_text("utf-8") != text
+    ]
+    names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+    if options.check and stale:
+        raise UserError(f"stale: {names}: run 'nox -s tables'")
+    for path in stale:
+        replace_file(path, computed(options.patches)[path])
+    print(f"written: {names}" if stale else "the tables are up to date")
+    return 0
