@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
+import zlib
 from collections.abc import Generator
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 from livekit import agents
+
+# Its checks are asserted in the tests' name, and some of them carry no message of their own.
+pytest.register_assert_rewrite("real_pools")
+
+# Seconds. Unpatched, much of what is waited for never comes.
+UNPATCHED_GUARD = 20.0
 
 # Left out on a release between the two ends of a text of the pool, where all of them have run.
 COSTLY = "costly"
@@ -21,10 +30,54 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="a control run: end what an unpatched pool leaves behind, don't wait for it",
     )
+    parser.addoption(
+        "--guard",
+        type=float,
+        metavar="SECONDS",
+        help="what a test with real processes waits for counts as never coming after so long",
+    )
+    parser.addoption(
+        "--sample",
+        type=int,
+        metavar="N",
+        help="run at most N cases of each test, at even distances in their order, others on"
+        " another release; and fewer random schedules",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.option.guard or config.option.unpatched:
+        import real_pools
+
+        real_pools.guard = config.option.guard or UNPATCHED_GUARD
+    few = 8 * (config.option.sample or math.inf)
+    settings.register_profile(
+        "suite",
+        max_examples=int(min(few, 150)),
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],  # shrinking takes minutes on a pool that respawns without pause
+        suppress_health_check=list(HealthCheck),
+    )
+    settings.load_profile("suite")
     config.addinivalue_line("markers", f"{COSTLY}: run on the ends of each text of the pool only")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (most := config.option.sample) is None:
+        return
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    turn = zlib.crc32(agents.__version__.partition("+")[0].encode())
+    chosen = []
+    for of_test in cases.values():
+        count = min(most, len(of_test))
+        steps = (number * len(of_test) // count for number in range(count))
+        chosen += [of_test[(turn + step) % len(of_test)] for step in steps]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

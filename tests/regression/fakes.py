@@ -30,7 +30,9 @@ LOGGER = logging.getLogger("livekit.agents")
 class Outcome:
     """What becomes of one spawn."""
 
-    kind: str = "ready"  # ready, raise, timeout, exit, fork (start() raises), hang (in start())
+    kind: str = "ready"
+    """ready, raise, timeout, exit, fork (start() raises), hang (in start()), stuck (in
+    initialize(), for good), create (there is not even an executor)."""
     delay: float = 0.0
     close: float = 0.0  # how long aclose() takes
 
@@ -56,6 +58,9 @@ class FakeExecutor:
         self._started = False
         self._closed = asyncio.Event()
         world.on_spawn(self)
+        if self.outcome.kind == "create":
+            self._fail()
+            raise OSError(errno.EMFILE, "no executor for you")
 
     @property
     def id(self) -> str:
@@ -96,7 +101,8 @@ class FakeExecutor:
     async def initialize(self) -> None:
         kind = self.outcome.kind
         try:
-            await asyncio.sleep(T if kind == "timeout" else self.outcome.delay)
+            known = {"timeout": T, "stuck": 1e9}
+            await asyncio.sleep(known.get(kind, self.outcome.delay))
             if kind == "timeout":
                 raise asyncio.TimeoutError("process initialization timed out")
             if kind == "exit":
@@ -172,7 +178,7 @@ class World(logging.Handler):
         job_time: float,
         executor_type: JobExecutorType,
     ) -> None:
-        super().__init__(logging.ERROR)
+        super().__init__()
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualTimeLoop)
         self.loop = loop
@@ -188,6 +194,7 @@ class World(logging.Handler):
         self.jobs: list[Job] = []
         self.launched: dict[str, float] = {}  # in the order of launching
         self.records: Counter[str] = Counter()
+        self.logs: list[str] = []  # all that the records hold
         self.created: Counter[Any] = Counter()
         self.closed: Counter[Any] = Counter()
 
@@ -231,7 +238,9 @@ class World(logging.Handler):
             self.too_many_in_flight.append(f"{len(self.in_flight)} at {self.now:.3f}")
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.getMessage().startswith("failed to launch job on process after"):
+        self.logs.append(f"{record.getMessage()} {vars(record)}")
+        failed = record.getMessage().startswith("failed to launch job on process after")
+        if failed and record.levelno == logging.ERROR:
             self.records[getattr(record, "job_id", "")] += 1
 
     def launch(self) -> Job:

@@ -23,25 +23,29 @@ class Plan:
     folder: str
     kind: str = "ok"
     failures: int = 1_000_000
-    """How many prewarms fail before one succeeds."""
+    """How many processes fail before one succeeds."""
     hang: float = 3600.0
+    number: int = 1
+    """Which process of the pool this is; the first is 1."""
 
     @property
-    def attempts(self) -> Path:
-        return Path(self.folder, "attempts")
+    def fails(self) -> bool:
+        """Whether this process is one of those that fail."""
+        return self.kind != "ok" and self.number <= self.failures
+
+    @property
+    def hangs(self) -> bool:
+        """Whether this process is one that only its timeout ends."""
+        return self.kind == "hang" and self.fails
+
+    @property
+    def prewarmed(self) -> Path:
+        """Exists as soon as a prewarm has begun."""
+        return Path(self.folder, "prewarmed")
 
     @property
     def jobs(self) -> Path:
         return Path(self.folder, "jobs")
-
-    def attempt(self) -> int:
-        """Count one more prewarm, across processes and threads."""
-        fd = os.open(self.attempts, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
-        try:
-            os.write(fd, b".")
-            return os.fstat(fd).st_size
-        finally:
-            os.close(fd)
 
     def jobs_run(self) -> list[str]:
         try:
@@ -52,7 +56,8 @@ class Plan:
 
 def prewarm(proc: Any) -> None:
     plan: Plan = proc.user_arguments
-    if plan.attempt() > plan.failures or plan.kind == "ok":
+    plan.prewarmed.touch()
+    if not plan.fails:
         return
 
     if plan.kind == "hang":

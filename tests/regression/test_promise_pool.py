@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fakes import EPS, Outcome, Schedule, World, always, play
+from jobs import TOKEN
 from livekit.agents.job import JobExecutorType
 
 TYPES = [JobExecutorType.PROCESS, JobExecutorType.THREAD]
@@ -95,6 +96,28 @@ def test_failures_back_off(waiting: int) -> None:
             assert max(gaps) <= 5.0  # a cap, so that the end of an outage is noticed
 
     play(scenario, always("raise"), idle=0 if waiting else 1)
+
+
+def test_an_idle_pool_that_can_start_nothing_rests() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        await world.until(100.0)
+        before = len(world.executors)
+        await world.until(160.0)
+        assert 5 <= len(world.executors) - before <= 7
+
+    play(scenario, always("raise", 0.01), idle=2, concurrency=2)
+
+
+def test_a_burst_does_not_outrun_the_back_off() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        for _ in range(12):
+            world.launch()
+        await world.until(1.0)
+        assert len(world.executors) <= 6
+
+    play(scenario, always("raise", 0.01))
 
 
 def test_the_first_replacement_comes_at_once() -> None:
@@ -303,6 +326,38 @@ def test_no_job_is_taken_after_close() -> None:
     play(scenario, always("ready"), idle=1)
 
 
+def test_close_in_the_tick_of_a_spawn() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        world.launch()
+        await asyncio.sleep(0)  # now a process has been asked for, and is not there yet
+        await world.aclose()
+
+    play(scenario, always("ready", 1.0))
+
+
+@pytest.mark.parametrize("which", ["idle", "failed"])
+def test_close_goes_on_when_an_executor_fails_to(which: str) -> None:
+    async def fail(executor: Any) -> None:
+        await asyncio.sleep(1.5)  # the others close in less
+        executor._exit()
+        raise RuntimeError("on purpose")
+
+    async def scenario(world: World) -> None:
+        if which == "failed":
+            await world.pool.start()
+        world.pool.once("process_created", lambda proc: setattr(proc, "aclose", lambda: fail(proc)))
+        if which == "idle":
+            await world.pool.start()
+        else:
+            world.launch()
+        await world.until(world.now + 0.3)
+        await world.aclose()
+
+    outcomes = [Outcome("ready", 0.1, close=1.0)] * 2 + [Outcome("raise", 0.1)]
+    play(scenario, script(*outcomes), idle=2, concurrency=2)
+
+
 # --- 8: it leaks nothing
 
 
@@ -339,6 +394,7 @@ def callbacks_per_job(jobs: int) -> float:
     return play(scenario, always("ready", 0.1), concurrency=4)
 
 
+@pytest.mark.costly
 def test_waiting_is_cheap() -> None:
     few = callbacks_per_job(25)
     for jobs in (100, 400, 4000):  # where every job watches every spawn, the last takes gigabytes
@@ -357,6 +413,26 @@ def test_the_warm_path_is_short() -> None:
         assert world.loop.callbacks - before <= 15
 
     play(scenario, always("ready", 0.1), idle=1)
+
+
+# --- 13: logs
+
+
+def test_the_pool_logs_no_token() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        world.pool.on("process_ready", lambda proc: setattr(proc, "alive", False))
+        jobs = [world.launch() for _ in range(2)]
+        await world.ended()
+        assert not any(job.ran for job in jobs)
+        jobs = [world.launch()]
+        await world.until(world.now + 0.5)
+        await world.aclose()
+        assert jobs[0].gave_up
+        assert "failed to launch job on process after" in str(world.logs)
+        assert TOKEN not in str(world.logs)
+
+    play(scenario, script(Outcome("raise", 0.1), Outcome("ready", 1.0)))
 
 
 # --- processes that die or fail to take a job

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from fakes import EPS, Outcome, W, World, play
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 delays = st.floats(0, 12, allow_nan=False).map(lambda x: round(x, 2))
@@ -20,14 +20,6 @@ arrivals = st.lists(
     st.tuples(delays, st.one_of(st.none(), delays)),  # since the last one; cancelled after
     min_size=1,
     max_size=8,
-)
-bounded = settings(
-    max_examples=150,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate],  # shrinking takes minutes on a pool that respawns without pause
-    suppress_health_check=list(HealthCheck),
 )
 
 
@@ -49,7 +41,6 @@ def check_verdicts(world: World) -> None:
         assert excused or job.ended_at >= anchor + 3 * W - EPS, f"{job.id} was given up early"
 
 
-@bounded
 @given(
     cycle=st.lists(outcomes, min_size=1, max_size=6),
     prefix=st.lists(bad, max_size=12),

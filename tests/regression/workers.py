@@ -87,8 +87,12 @@ async def _answer(request: JobRequest) -> None:
     )
 
 
+# Seconds after which something counts as never coming, on a host however busy.
+GUARD = 60.0
+
+
 async def _until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + GUARD
     while not condition():
         assert time.monotonic() < deadline, what
         await asyncio.sleep(0.005)
@@ -168,7 +172,7 @@ class Worker:
             while tasks := set(getattr(self.server, features.LAUNCH_TASKS)):
                 await asyncio.wait(tasks)
 
-        await asyncio.wait_for(idle(), 5)
+        await asyncio.wait_for(idle(), GUARD)
         await self.delivered()
 
     async def delivered(self) -> None:
@@ -256,7 +260,7 @@ class CoreWorker(Worker):
         await self._ask(f"AJ_{self._offers}")
 
     async def close(self) -> None:
-        await asyncio.wait_for(self.server.aclose(), 5)
+        await asyncio.wait_for(self.server.aclose(), GUARD)
         await self._running
         await self._runner.cleanup()
 
