@@ -1,0 +1,227 @@
+"""A whole worker: agent.py, run by the interpreter of an environment that has one release."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from server import GUARD, HERE, Server
+from waiting import TooLateError, until
+
+# Seconds that end what hangs: to import the release and register, and to end after a SIGKILL.
+_REGISTER, _KILL = 600.0, 60.0
+# Seconds for what a worker leaves to end by itself; what stays longer was left behind.
+_LEAVE = 30.0
+
+# What an agent needs of the environment; everything else of the caller's stays away from it.
+_KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
+
+
+@dataclass
+class Settings:
+    """How a worker is set up; the file `agent.py` reads it.
+
+    `timeout` is T in seconds. `load` is what the worker says of itself, 0 to 1. `preload` has the
+    fork server import the package once, as any plugin does, so that a spawn is cheap. `cores` pins
+    the worker to these. `drain` is the limit of its drain in seconds; None: a worker in dev mode,
+    which does not drain. `unlimited`: it takes calls however many wait already; otherwise releases
+    that count those (from 1.5 on) take as many as they keep idle processes.
+    """
+
+    mood: str = "well"
+    timeout: float = 2.0
+    idle: int = 1
+    load: float = 0.0
+    executor: str = "process"
+    preload: bool = True
+    cores: tuple[int, ...] = ()
+    drain: int | None = 3
+    unlimited: bool = False
+
+    @property
+    def wait(self) -> float:
+        """W, the wait timeout, in seconds."""
+        return self.timeout + 5
+
+
+@dataclass
+class Note:
+    """One line that the agent wrote: when (monotonic seconds), which process, the words."""
+
+    at: float
+    pid: int
+    words: tuple[str, ...]
+
+
+@dataclass
+class Ending:
+    """How a worker ended: seconds since it was asked to, and what it left running."""
+
+    seconds: float
+    by_itself: bool
+    left: list[str]
+
+
+@dataclass
+class Worker:
+    """A worker on a server, in a folder of its own."""
+
+    interpreter: Path
+    server: Server
+    folder: Path
+    agent_name: str
+    settings: Settings = field(default_factory=Settings)
+    process: subprocess.Popen[bytes] | None = None
+
+    def become(self, mood: str) -> None:
+        """Change how the prewarms behave that start from now on."""
+        temporary = self.folder / ".mood"
+        temporary.write_text(mood, "utf-8")
+        temporary.replace(self.folder / "mood")
+
+    async def start(self, *, wait: bool = True) -> None:
+        """Start it and, with `wait`, wait until the server has registered it.
+
+        Raises `TooLateError`.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.become(self.settings.mood)
+        before = self.server.workers(self.agent_name)
+        command = [str(self.interpreter), str(HERE / "agent.py"), *self._arguments()]
+        if self.settings.cores:
+            cores = ",".join(str(core) for core in self.settings.cores)
+            command = ["taskset", "--cpu-list", cores, *command]
+        with (self.folder / "worker.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*GUARD, *command],
+                env=self._environment(),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # by which its children are found again
+            )
+        if wait:
+            await until(
+                lambda: self._alive() and self.server.workers(self.agent_name) > before,
+                _REGISTER,
+                "the worker registers",
+            )
+
+    def _arguments(self) -> list[str]:
+        """How its release is told to start: `start` drains at the end, `dev` does not."""
+        if self.settings.drain is not None:
+            return ["start", "--drain-timeout", str(self.settings.drain)]
+        return ["dev"]
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        settings: dict[str, Any] = vars(self.settings) | {
+            "folder": str(self.folder),
+            "agent_name": self.agent_name,
+        }
+        return kept | {
+            "LIVEKIT_URL": self.server.url,
+            "LIVEKIT_API_KEY": self.server.key,
+            "LIVEKIT_API_SECRET": self.server.secret,
+            "E2E_SETTINGS": json.dumps(settings),
+            "NO_PROXY": "127.0.0.1",
+            "COLUMNS": "1000",  # in dev mode records are broken into lines of that width
+        }
+
+    def _alive(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise TooLateError(f"the worker ended by itself: {self.log()[-600:]}")
+        return True
+
+    def log(self) -> str:
+        return (self.folder / "worker.log").read_text("utf-8", "replace")
+
+    def notes(self, *words: str) -> list[Note]:
+        """What the agent noted that begins with these words."""
+        path = self.folder / "notes"
+        if not path.is_file():
+            return []
+        found = []
+        for line in path.read_text("utf-8").splitlines():
+            at, pid, *said = line.split()
+            if tuple(said[: len(words)]) == words:
+                found.append(Note(float(at), int(pid), tuple(said)))
+        return found
+
+    def children(self) -> list[psutil.Process]:
+        """Every process of its session except itself, zombies included."""
+        assert self.process is not None
+        found = []
+        for other in psutil.process_iter():
+            with contextlib.suppress(OSError):
+                if other.pid != self.process.pid and os.getsid(other.pid) == self.process.pid:
+                    found.append(other)
+        return found
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the worker itself, not to its children."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    async def end(self, seconds: float, number: signal.Signals = signal.SIGTERM) -> Ending:
+        """Ask it to end; kill it, and whatever it leaves, when `seconds` have passed."""
+        assert self.process is not None
+        start = time.monotonic()
+        self.send(number)
+        by_itself = True
+        try:
+            await until(lambda: self.process and self.process.poll() is not None, seconds, "")
+        except TooLateError:
+            by_itself = False
+            await self.note_stacks()
+        took = time.monotonic() - start
+        left: list[str] = []
+        if by_itself:
+            # The fork server ends by itself when it finds that the worker has.
+            with contextlib.suppress(TooLateError):
+                await until(lambda: not self._left(), _LEAVE, "")
+            left = self._left()
+        await self.kill()
+        return Ending(took, by_itself, left)
+
+    def _left(self) -> list[str]:
+        """What still runs of it when it has ended itself; its zombies are init's then."""
+        return [text for child in self.children() if (text := _describe(child))]
+
+    async def note_stacks(self) -> None:
+        """Have it write the stacks of all its threads into its log, if it is running its agent."""
+        if self.process is None or self.process.poll() is not None or not self.notes():
+            return
+        self.send(signal.SIGUSR2)
+        with contextlib.suppress(TooLateError):
+            await until(lambda: "(most recent call first)" in self.log(), 5, "")
+
+    async def kill(self) -> None:
+        """End it and all its children at once."""
+        if self.process is None:
+            return
+        children = self.children()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        for child in children:  # those that have made a process group of their own
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        await asyncio.to_thread(self.process.wait, _KILL)
+
+
+def _describe(process: psutil.Process) -> str:
+    """Its state and command; nothing if it has ended, taken by its parent or not."""
+    with contextlib.suppress(psutil.NoSuchProcess):  # ZombieProcess is one
+        return f"{process.status()}: {' '.join(process.cmdline())[-90:]}"
+    return ""
