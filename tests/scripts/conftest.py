@@ -10,15 +10,21 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from fetch import file_sha256
-from patch_steps import Files, Header, Step, render
-from releases_table import Release, Series, load_series
-from update_releases import render as render_table
+from procpool.base.files import file_sha256
+from procpool.catalog.releases import Release
+from procpool.catalog.series import Series, load_series
+from procpool.editing.refresh import fitting_texts
+from procpool.editing.texts import layout
+from procpool.patching.patch import Header
+from procpool.patching.steps import Files, Step
+from procpool.upkeep.update_releases import render as render_table
+from procpool.wheels.build import build_wheel
 
 POOL = "livekit/agents/pool.py"
 POOL_TEXT = "".join(f"line {number}\n" for number in range(1, 31))
@@ -85,14 +91,19 @@ def write_table(patches: Path, wheel: Path, sdist: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refuse every connection that a test would make in this process."""
+def no_network() -> Iterator[None]:
+    """Refuse every connection that a test would make in this process.
+
+    A test that takes its own changes back with `monkeypatch.undo()` does not take back this one.
+    """
 
     def refuse(*arguments: object) -> None:
         raise OSError("the tests use no network")
 
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    with pytest.MonkeyPatch.context() as guard:
+        guard.setattr(socket.socket, "connect", refuse)
+        guard.delenv("SOURCE_DATE_EPOCH", raising=False)
+        yield
 
 
 @pytest.fixture
@@ -104,20 +115,28 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
+def write_revisions(patches: Path, numbers: dict[str, int]) -> None:
+    """Record that many revisions of each series, whose code is nobody's."""
+    rows = (f'"{name}" = {[f"{n:064}" for n in range(n)]}\n' for name, n in numbers.items())
+    (patches / "revisions.toml").write_text("[series]\n" + "".join(rows))
+
+
 @pytest.fixture
 def make_series(tmp_path: Path) -> Callable[..., Series]:
     """Return a function that writes a series of the given patch texts."""
 
-    def make(*texts: str, revision: str = "3") -> Series:
-        folder = tmp_path / "patches" / "v1.0.0"
-        folder.mkdir(parents=True, exist_ok=True)
-        names = [f"{number:04}-change.patch" for number in range(1, len(texts) + 1)]
+    def make(*texts: str, revision: int = 3) -> Series:
+        patches = tmp_path / "patches"
+        names = [f"change-{number}/v1.0.0.patch" for number in range(1, len(texts) + 1)]
         for name, text in zip(names, texts, strict=True):
-            (folder / name).write_text(text)
-        (folder / "series").write_text("# in order\n" + "".join(f"{name}\n" for name in names))
-        (folder / "series.toml").write_text('first = "1.0.0"\nlast = "1.0.9"\nline = "1.0.0"\n')
-        (folder / "revision").write_text(f"{revision}\n")
-        return load_series(folder)
+            (patches / name).parent.mkdir(parents=True, exist_ok=True)
+            (patches / name).write_text(text)
+        (patches / "v1.0.0").mkdir(parents=True, exist_ok=True)
+        listing = "# in order\n" + "".join(f"{name}\n" for name in names)
+        (patches / "v1.0.0" / "series").write_text(listing)
+        write_revisions(patches, {"v1.0.0": revision})
+        (patches / "lines.toml").write_text('[[lines]]\nfirst = "1.0.0"\nlacks = "all"\n')
+        return load_series("v1.0.0", patches)
 
     return make
 
@@ -205,14 +224,16 @@ def steps(version: str, replaced: dict[str, int]) -> Iterator[Step]:
 def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder of two series, of three made-up releases that are in the cache.
 
-    The day is 2 June 2026, and quilt is not installed.
+    The day is 2 June 2026. Both series share the texts of "first" and "second".
     """
     patches, cache = tmp_path / "lines" / "patches", tmp_path / "cache"
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1780272000")
     rows = []
+    texts: dict[str, dict[str, str]] = {}
+    written: dict[str, list[str]] = {}
     for version, (_, series, replaced) in LINES.items():
         name = f"livekit_agents-{version}-py3-none-any.whl"
-        folder, wheel = patches / series, tmp_path / name
+        wheel = tmp_path / name
         files: Files = {POOL: pool(version).encode(), "livekit/agents/other.py": b"other\n"}
         with zipfile.ZipFile(wheel, "w") as archive:
             for path, content in files.items():
@@ -221,20 +242,45 @@ def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (cache / digest).mkdir(parents=True)
         wheel.rename(cache / digest / name)
         day = "2026-05-19T00:00:00Z"
-        text = hashlib.sha256(pool(version).encode()).hexdigest()
-        rows.append(Release(version, day, day, ">=3.10", name, digest, digest, text, False, series))
-        folder.mkdir(parents=True, exist_ok=True)
-        texts = render(list(steps(version, replaced)), files, [])
-        for name, text in texts.items():
-            (folder / name).write_text(text)
-        (folder / "series").write_text("".join(f"{name}\n" for name in texts))
-        first, last = f"{series[1:]}", version
-        (folder / "series.toml").write_text(
-            f'first = "{first}"\nlast = "{last}"\nline = "{first}"\n'
-        )
-        (folder / "revision").write_text("1\n")
+        own = hashlib.sha256(pool(version).encode()).hexdigest()
+        rows.append(Release(version, day, day, ">=3.10", name, digest, digest, own, False, series))
+        made = list(steps(version, replaced))
+        if series not in texts:
+            texts[series] = fitting_texts(made, files, {}, written)
+    patches.mkdir(parents=True)
+    for name, text in layout(texts).items():
+        (patches / name).parent.mkdir(exist_ok=True)
+        (patches / name).write_text(text)
+    (patches / "lines.toml").write_text('[[lines]]\nfirst = "1.0.0"\nlacks = "all"\n')
     (patches / "releases.toml").write_text(render_table(rows))
     monkeypatch.setenv("LIVEKIT_PROCPOOL_CACHE", str(cache))
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1780358400")
-    monkeypatch.setattr("edit.shutil.which", lambda name: None)
     return patches
+
+
+@pytest.fixture
+def known_releases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the doctor know the made-up releases of `installs`, and those only."""
+    import installs
+
+    monkeypatch.setattr("doctor.ROWS", installs.ROWS)
+
+
+@pytest.fixture
+def patched(tmp_path: Path, make_series: Callable[..., Series]) -> Path:
+    """A patched wheel of 1.0.1, revision 3, as the project builds it."""
+    import installs
+
+    wheel = installs.pristine(tmp_path / "pristine")
+    series = make_series(installs.POOL_PATCH)
+    return build_wheel(wheel, series, tmp_path / "wheels", file_sha256(wheel))
+
+
+@pytest.fixture
+def examine(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
+    """Return a function that runs the doctor with some arguments and returns its JSON."""
+    import installs
+
+    return lambda *arguments: installs.run(capsys, monkeypatch, *arguments)

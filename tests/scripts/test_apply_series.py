@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from apply_series import apply_series
 from conftest import PATCH, POOL, POOL_TEXT
-from errors import UserError
-from releases_table import Series
+from procpool.base.errors import UserError
+from procpool.catalog.series import Series
+from procpool.patching.apply import apply_series
 
 MakeSeries = Callable[..., Series]
 AFTER = POOL_TEXT.replace("line 2\n", "line two\n", 1).replace("line 22\n", "line twenty-two\n")
@@ -49,7 +49,7 @@ def test_failure_names_patch_file_and_hunk_and_changes_nothing(
     with pytest.raises(UserError) as caught:
         apply_series(make_series(first, second), tree)
     text = str(caught.value)
-    assert "0002-change.patch" in text and POOL in text and "hunk 2 of 2" in text
+    assert "change-2/v1.0.0.patch" in text and POOL in text and "hunk 2 of 2" in text
     assert (tree / POOL).read_text() == POOL_TEXT
     assert [path.name for path in tree.parent.glob(".tree*")] == []
 

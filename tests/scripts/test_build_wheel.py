@@ -12,15 +12,17 @@ from collections.abc import Callable
 from email.parser import BytesParser
 from pathlib import Path
 
-import build_wheel as build_wheel_module
 import pytest
-from build_wheel import build_wheel, environment_stamp
 from conftest import PATCH, POOL, write_table
-from errors import UserError
-from fetch import file_sha256
-from releases_table import Release, Series, line_releases
-from sbom import SBOM_NAME
-from sdist import build_unpacked
+from procpool.base.errors import UserError
+from procpool.base.files import file_sha256
+from procpool.catalog.releases import Release, line_releases
+from procpool.catalog.series import Series
+from procpool.wheels import build as build_wheel_module
+from procpool.wheels import command
+from procpool.wheels.build import build_wheel, environment_stamp
+from procpool.wheels.sbom import SBOM_NAME
+from procpool.wheels.sdist import build_unpacked
 from wheel.wheelfile import WheelFile
 
 MakeSeries = Callable[..., Series]
@@ -39,8 +41,8 @@ def test_version_and_provenance(wheel: Path, make_series: MakeSeries, tmp_path: 
         assert metadata["Version"] == "1.0.1+procpool.3"
         assert metadata.get_payload() == "Version: 9\n"
         assert b'__version__ = "1.0.1+procpool.3"\n' in archive.read("livekit/agents/version.py")
-        assert archive.read(f"{INFO}/procpool/0001-change.patch") == PATCH.encode()
-        assert b"0001-change.patch" in archive.read(f"{INFO}/procpool/series")
+        assert archive.read(f"{INFO}/procpool/0001-change-1.patch") == PATCH.encode()
+        assert b"0001-change-1.patch" in archive.read(f"{INFO}/procpool/series")
         notice = archive.read(f"{INFO}/procpool/NOTICE").decode()
         assert POOL in notice and file_sha256(wheel) in notice and "zebra" not in notice
         last = archive.read(POOL).decode().splitlines()[-1]
@@ -78,14 +80,14 @@ def test_reproducible(
 ) -> None:
     series = make_series(PATCH)
     first = build(wheel, series, tmp_path / "one").read_bytes()
-    monkeypatch.setenv("TZ", "Asia/Tokyo")
-    time.tzset()
     mask = os.umask(0o077)
     try:
-        assert build(wheel, series, tmp_path / "two").read_bytes() == first
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setenv("TZ", "Asia/Tokyo")
+            time.tzset()
+            assert build(wheel, series, tmp_path / "two").read_bytes() == first
     finally:
         os.umask(mask)
-        monkeypatch.undo()
         time.tzset()
 
 
@@ -107,7 +109,7 @@ def test_nothing_is_written_on_failure(
     out = tmp_path / "dist"
     with pytest.raises(UserError, match="sha256 mismatch"):
         build_wheel(wheel, make_series(PATCH), out, "0" * 64)
-    with pytest.raises(UserError, match=r"0001-change\.patch.*hunk 1 of 2"):
+    with pytest.raises(UserError, match=r"change-1/v1\.0\.0\.patch.*hunk 1 of 2"):
         build(wheel, make_series(PATCH.replace("-line 2\n", "-line 999\n")), out)
     assert not out.exists()
 
@@ -192,7 +194,7 @@ def test_an_sdist_that_cannot_be_built(
 @pytest.fixture
 def patches(wheel: Path, sdist: Path, make_series: MakeSeries) -> Path:
     """Return a folder of patches whose table lists the release, which is in the cache."""
-    folder = make_series(PATCH).path.parent
+    folder = make_series(PATCH).folder
     write_table(folder, wheel, sdist)
     return folder
 
@@ -207,19 +209,17 @@ def test_nothing_is_moved_before_all_is_built(
 
     monkeypatch.setattr(build_wheel_module, "fetch", cached)
     out = tmp_path / "dist"
-    arguments = ["build_wheel", "--patches", str(patches), "--out", str(out)]
-    monkeypatch.setattr("sys.argv", [*arguments, "--all"])
+    arguments = ["--patches", str(patches), "--out", str(out)]
     with pytest.raises(UserError, match="could not download"):
-        build_wheel_module.main()
+        command.main([*arguments, "--all"])
     assert not out.exists() and not list(tmp_path.glob(".wheels-*"))
     for chosen in (["1.0.1"], ["1.0.1", "1.0.1+0"], ["--line", "v9"], []):
-        monkeypatch.setattr("sys.argv", [*arguments, *chosen])
         if chosen == ["1.0.1"]:
-            assert build_wheel_module.main() == 0
+            assert command.main([*arguments, *chosen]) == 0
             before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
         else:
             with pytest.raises(UserError, match=r"not supported|no release line|which release"):
-                build_wheel_module.main()
+                command.main([*arguments, *chosen])
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
     assert {path.name for path in out.iterdir()} == {
         "SHA256SUMS",

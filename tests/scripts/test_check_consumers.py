@@ -5,9 +5,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import check_consumers
 import pytest
-from check_consumers import (
+from commands import run
+from procpool.base.errors import UserError
+from procpool.base.files import ROOT
+from procpool.catalog.releases import get_release
+from procpool.checks import consumers as check_consumers
+from procpool.checks.consumers import (
     CHECKS,
     RECIPES,
     Bench,
@@ -22,10 +26,7 @@ from check_consumers import (
     run_dockerfile,
     served,
 )
-from errors import UserError
-from fetch import wheel_requirements
-from releases_table import ROOT, get_release
-from test_inputs import run
+from procpool.wheels.wheel import wheel_requirements
 
 README = """\
 # A project
@@ -199,6 +200,6 @@ def test_wrong_arguments_are_one_line(tmp_path: Path) -> None:
         (["--readme", str(readme)], "do not have the same recipes"),
         (["--readme", str(tmp_path / "no")], "No such file"),
     ):
-        result = run("check_consumers", *arguments)
+        result = run("check-consumers", *arguments)
         assert result.returncode == 1 and len(result.stderr.splitlines()) == 1
         assert message in result.stderr

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from errors import UserError
-from pinned_versions import names_a_file, pinned_versions
+from procpool.base.errors import UserError
+from procpool.catalog.pins import names_a_file, pinned_versions
 
 HASH = "--hash=sha256:" + "0" * 64
 UV = """\

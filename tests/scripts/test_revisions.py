@@ -1,16 +1,18 @@
 """revisions: the number rises when, and only when, a text has changed, and is described."""
 
+import hashlib
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from errors import UserError
-from releases_table import load_all_series
-from repository import git
-from revisions import committed, load, main, parse, sections, text_sha256
+from conftest import POOL
+from procpool.base.errors import UserError
+from procpool.base.git import git
+from procpool.catalog.series import load_all_series, load_revisions, parse_revisions
+from procpool.editing.edit import make_tree
+from procpool.editing.revisions import code_sha256, committed, main, sections
 
 MakeMain = Callable[..., int]
 WHO = {
@@ -21,12 +23,11 @@ WHO = {
 
 
 @pytest.fixture
-def run(lines: Path, monkeypatch: pytest.MonkeyPatch) -> MakeMain:
+def run(lines: Path) -> MakeMain:
     """Return a function that runs the script on `lines`."""
 
     def run_on(*arguments: str, patches: Path = lines) -> int:
-        monkeypatch.setattr(sys, "argv", ["revisions.py", "--patches", str(patches), *arguments])
-        return main()
+        return main(["--patches", str(patches), *arguments])
 
     return run_on
 
@@ -39,10 +40,12 @@ def describe(lines: Path) -> None:
     path.write_text("\n## ".join([parts[0], *described]))
 
 
-def change(lines: Path, series: str, text: str = "Because.") -> None:
-    """Let a patch of the series say `text`."""
-    patch = next((lines / series).glob("*-first.patch"))
-    patch.write_text(re.sub(r"\n\n.*\n\nBug: ", f"\n\n{text}\n\nBug: ", patch.read_text()))
+def change(lines: Path, series: str, line: str = "changed") -> None:
+    """Let the patch "second" of the series, and of no other, put `line` in place of its line."""
+    text, listing = lines / "second" / f"{series}.patch", lines / series / "series"
+    shared = (lines / "second" / "v1.0.0.patch").read_text()
+    text.write_text(re.sub(r"^\+(second|changed.*)$", f"+{line}", shared, flags=re.MULTILINE))
+    listing.write_text(re.sub(r"second/.*", f"second/{series}.patch", listing.read_text()))
 
 
 def commit(lines: Path) -> None:
@@ -65,11 +68,19 @@ def recorded(lines: Path, run: MakeMain) -> Path:
     return lines
 
 
-def test_the_sum_can_be_made_by_hand(lines: Path) -> None:
+def test_the_sum_can_be_made_by_hand(lines: Path, tmp_path: Path) -> None:
     for series in load_all_series(lines):
-        shell = "sha256sum series $(cat series) | sha256sum"
-        result = subprocess.run(shell, shell=True, cwd=series.path, capture_output=True, text=True)
-        assert result.stdout.split()[0] == text_sha256(series)
+        tree = tmp_path / series.name
+        make_tree(str(series.first), tree, lines)
+        result = subprocess.run(["sha256sum", POOL], cwd=tree, capture_output=True)
+        assert hashlib.sha256(result.stdout).hexdigest() == code_sha256(series, lines)
+
+
+def test_words_raise_no_number(recorded: Path, run: MakeMain) -> None:
+    patch = recorded / "first" / "v1.0.0.patch"
+    patch.write_text(patch.read_text().replace("Why.", "Because."))
+    assert run("--check") == 0 and run() == 0
+    assert revisions(recorded) == {"v1.0.0": 1, "v2.0.0": 1}
 
 
 def test_only_changed_series_rise(recorded: Path, run: MakeMain) -> None:
@@ -98,20 +109,16 @@ def test_a_number_is_free_until_it_is_committed(recorded: Path, run: MakeMain) -
 def test_a_change_taken_back_takes_the_number_back(recorded: Path, run: MakeMain) -> None:
     change(recorded, "v2.0.0")
     run()
-    git(recorded.parent, "checkout", "--", "patches/v2.0.0/0001-first.patch")
-    assert run() == 0 and revisions(recorded)["v2.0.0"] == 1 and len(load(recorded)["v2.0.0"]) == 1
+    git(recorded.parent, "checkout", "--", "patches/v2.0.0/series")
+    assert run() == 0 and revisions(recorded)["v2.0.0"] == 1
 
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("text", "series v2.0.0 changed but its revision is still 1: run"),
-        ("series file", "series v2.0.0 changed but its revision is still 1: run"),
-        ("number", "series v2.0.0 is at revision 2 with the text of revision 1"),
-        ("both", "series v2.0.0 is at revision 2, which is not recorded"),
-        ("skip", "series v2.0.0 skips from revision 1 to 3"),
-        ("back", "series v2.0.0 is at revision 1, though 2 are recorded"),
-        ("twice", "two revisions of v2.0.0 in a row have one text"),
+        ("code", "the code of series v2.0.0 is not recorded: run"),
+        ("new series", "the code of series v2.0.0 is not recorded: run"),
+        ("twice", "two revisions of v2.0.0 in a row have one code"),
         ("altered", "revisions.toml: v1.0.0 lacks revisions that commit"),
         ("removed", "revisions.toml: v2.0.0 lacks revisions that commit"),
         ("silent", "CHANGELOG.md does not say what revision 1 of v1.0.0, v2.0.0 changes"),
@@ -121,22 +128,16 @@ def test_a_change_taken_back_takes_the_number_back(recorded: Path, run: MakeMain
 def test_what_is_not_in_order(
     recorded: Path, run: MakeMain, capsys: pytest.CaptureFixture[str], kind: str, reason: str
 ) -> None:
-    revision, table = recorded / "v2.0.0" / "revision", recorded / "revisions.toml"
+    table = recorded / "revisions.toml"
     changelog = recorded.parent / "CHANGELOG.md"
-    digest = load(recorded)["v2.0.0"][0]
-    if kind in ("text", "both"):
+    digest = load_revisions(recorded)["v2.0.0"][0]
+    if kind == "code":
         change(recorded, "v2.0.0")
-    if kind == "series file":
-        (recorded / "v2.0.0" / "series").write_text("# why\n0001-first.patch\n0002-second.patch\n")
-    if kind in ("number", "both", "twice"):
-        revision.write_text("2\n")
-    if kind == "skip":
-        revision.write_text("3\n")
-    if kind in ("back", "twice"):
+    if kind == "twice":
         table.write_text(table.read_text().replace(f'"{digest}",', f'"{digest}", "{digest}",'))
     if kind == "altered":
-        table.write_text(table.read_text().replace(load(recorded)["v1.0.0"][0], digest))
-    if kind == "removed":
+        table.write_text(table.read_text().replace(load_revisions(recorded)["v1.0.0"][0], digest))
+    if kind in ("removed", "new series"):
         table.write_text(table.read_text().split('"v2.0.0"')[0])
     if kind == "silent":
         changelog.write_text(changelog.read_text().replace("- A change", "A change"))
@@ -153,7 +154,7 @@ def test_a_recorded_text_stays_through_later_commits(
     run()
     describe(recorded)
     commit(recorded)
-    first, second = load(recorded)["v2.0.0"]
+    first, second = load_revisions(recorded)["v2.0.0"]
     table = recorded / "revisions.toml"
     table.write_text(table.read_text().replace(first, "0" * 64))
     commit(recorded)
@@ -219,5 +220,6 @@ def test_sections() -> None:
 
 @pytest.mark.parametrize("text", ["v1 = 1", "v1 = []", 'v1 = ["12"]', "v1 = "])
 def test_bad_record(text: str) -> None:
+    text = f"[series]\n{text}"
     with pytest.raises(UserError, match=r"^revisions\.toml: "):
-        parse(text, "revisions.toml")
+        parse_revisions(text, "revisions.toml")

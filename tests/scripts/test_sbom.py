@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from build_wheel import build_wheel
 from conftest import PATCH
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from errors import UserError
-from fetch import file_sha256
-from releases_table import Series
-from sbom import SBOM_NAME, Origin, read_origin
+from procpool.base.errors import UserError
+from procpool.base.files import file_sha256
+from procpool.catalog.series import Series
+from procpool.wheels.build import build_wheel
+from procpool.wheels.sbom import SBOM_NAME, Origin, read_origin
 
 MakeSeries = Callable[..., Series]
 INFO = "livekit_agents-1.0.1+procpool.3.dist-info"
@@ -70,7 +70,7 @@ def test_pedigree(make_sbom: Callable[..., bytes], wheel: Path) -> None:
     assert sorted(diffs) == sorted([FIRST, SECOND])
     issues = {row["id"] for patch in pedigree["patches"] for row in patch.get("resolves", [])}
     assert issues == {"livekit/agents#5868", "https://bugs.example/17"}
-    assert pedigree["notes"].endswith("applied: 0001-change.patch, 0002-change.patch")
+    assert pedigree["notes"].endswith("applied: 0001-change-1.patch, 0002-change-2.patch")
 
 
 def test_time_and_serial_number_are_derived(make_sbom: Callable[..., bytes]) -> None:

@@ -5,11 +5,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from errors import UserError
-from releases_table import ROOT, load_all_series
-from test_inputs import run
-from upstream_gates import _harmless, _log_calls, git
-from upstream_pr import (
+from commands import run
+from procpool.base.errors import UserError
+from procpool.base.files import ROOT
+from procpool.catalog.series import idea_of, load_all_series
+from procpool.patching.patch import split
+from procpool.upstream.gates import _harmless, _log_calls, git
+from procpool.upstream.pr import (
     BEGIN,
     END,
     added_tests,
@@ -19,9 +21,10 @@ from upstream_pr import (
     listing,
     mail,
     parse_prefix,
+    upstreamable,
 )
 
-PATCHES = final_series()[0].patches()
+PATCHES = upstreamable(final_series()[0])
 
 
 @pytest.fixture
@@ -58,7 +61,7 @@ def test_what_is_no_prefix(text: str) -> None:
 
 
 def test_every_patch_of_the_newest_series_has_tests() -> None:
-    found = [added_tests(patch) for patch in PATCHES]
+    found = [added_tests(idea_of(patch)) for patch in PATCHES]
     assert len(set(found)) == len(found) and all(path.is_file() for path in found)
 
 
@@ -72,13 +75,13 @@ def test_mail_leaves_out_what_only_this_project_needs() -> None:
     text = mail(patch, "Jane Doe <jane@example.invalid>")
     assert "\nFrom: Jane Doe <jane@example.invalid>\n" in text
     assert "Forwarded" not in text and "Last-Update" not in text and "\nBug: https" in text
-    assert text.partition("\n---\n")[2] == patch.read_text().partition("\n---\n")[2]
+    assert split(text)[1] == split(patch.read_text())[1]
 
 
 def test_a_part_of_the_series_says_so() -> None:
     title, text = description(PATCHES[:2], PATCHES)
     assert title == "ipc: bound the wait for a process; ipc: back off when spawns keep failing"
-    assert "patches 1 to 2 of the 6" in text and "Back-off: the first replacement" in text
+    assert "patches 1 to 2 of the 7" in text and "Back-off: the first replacement" in text
     assert "reported as `JS_FAILED`" not in text and "waits for the clean-up" not in text
     assert "#4857" not in description(PATCHES[:1], PATCHES)[1]
 
@@ -90,7 +93,7 @@ def test_the_whole_series() -> None:
     assert BEGIN + listing(PATCHES) + END in whole
     assert "is part of a series" not in text and "reported as `JS_FAILED`" in text
     # nothing else was left out, and no mark is left but those of the figures
-    words = re.sub(r"<!-- (\d|patches:.*|end of patches) -->", "", whole).split()
+    words = re.sub(r"<!-- ([a-z-]+|patches:.*|end of patches) -->", "", whole).split()
     assert ["#", *title.split(), *text.split()] == words
     assert len(re.findall("<!--", text)) == 2
 
@@ -110,18 +113,18 @@ def test_a_branch_that_cannot_be_made(clone: Path, branch: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["main"], ["base main", "hunk", "proc_pool.py", "0001-"]),
+        (["main"], ["base main", "hunk", "proc_pool.py", "bound-the-wait/"]),
         (["nowhere"], ["no ref nowhere"]),
         (["main", "--branch", "main"], ["has a branch main"]),
         (["main", "--author", "nobody"], ["not an author"]),
-        (["main", "--patches", "2-3"], ["give 1-N"]),
+        (["main", "--prefix", "2-3"], ["give 1-N"]),
     ],
 )
 def test_a_failure_is_one_line_and_leaves_the_clone(
     clone: Path, arguments: list[str], words: list[str]
 ) -> None:
     before = state(clone)
-    result: subprocess.CompletedProcess[str] = run("upstream_pr", str(clone), *arguments)
+    result: subprocess.CompletedProcess[str] = run("upstream-pr", str(clone), *arguments)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1 and all(word in result.stderr for word in words)
     assert state(clone) == before

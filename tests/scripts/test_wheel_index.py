@@ -6,10 +6,10 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin
 
 import pytest
-from errors import UserError
-from fetch import file_sha256
+from procpool.base.errors import UserError
+from procpool.base.files import file_sha256
+from procpool.wheels.index import publish, scratch_beside
 from pypi_simple import IndexPage, ProjectPage
-from wheel_index import publish, scratch_beside
 
 BASE = "http://host.example/any/where/simple/"
 

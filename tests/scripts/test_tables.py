@@ -1,0 +1,86 @@
+"""What is computed: the tables, and the check that one is stale."""
+
+from pathlib import Path
+
+import pytest
+from procpool.base.errors import UserError
+from procpool.upkeep import tables
+from procpool.upkeep.tables import controls_text, lines_table, main, with_revisions
+
+CONTROL = """\
+failed = ["tests.regression.test_a::test_a_job_ends[x]", "tests.regression.test_a::test_always"]
+passed = ["tests.regression.test_a::test_a_job_ends[y]", "tests.regression.test_a::test_guard"]
+either = ["tests.regression.test_a::test_race"]
+"""
+
+
+@pytest.fixture
+def project(lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the root of a project with the made-up releases, whose tables are empty."""
+    root = tmp_path / "lines"
+    (root / "scripts").mkdir()
+    begin, end = tables._LINES
+    (root / "README.md").write_text(f"Install 1.0.1+procpool.9.\n{begin}\n{end}\nafter\n")
+    begin, end = tables._POOLS
+    (root / "scripts" / "doctor.py").write_text(f"{begin}\n{end}\n")
+    (lines / "control").mkdir()
+    (lines / "control" / "1.0.1.toml").write_text(CONTROL)
+    monkeypatch.setattr(tables, "ROOT", root)
+    return root
+
+
+def test_stale_tables_are_named_and_written(
+    project: Path, lines: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--patches", str(lines)]
+    names = "README.md, scripts/doctor.py, patches/control/README.md"
+    with pytest.raises(UserError, match=f"stale: {names}: run 'nox -s tables'"):
+        main([*arguments, "--check"])
+    assert not (lines / "control" / "README.md").exists()
+    assert main(arguments) == 0 and capsys.readouterr().out == f"written: {names}\n"
+    assert main([*arguments, "--check"]) == 0
+    assert capsys.readouterr().out == "the tables are up to date\n"
+    readme = (project / "README.md").read_text()
+    assert readme.startswith("Install 1.0.1+procpool.1.\n") and readme.endswith("after\n")
+    doctor = (project / "scripts" / "doctor.py").read_text().splitlines()
+    rows = [line.split()[:4] for line in doctor if line[:1].isdigit()]
+    assert rows == [
+        ["1.0.0", "1.0.0", "v1.0.0", "1"],
+        ["1.0.1", "1.0.1", "v1.0.0", "1"],
+        ["2.0.0", "2.0.0", "v2.0.0", "1"],
+    ]
+
+
+def test_a_line_says_what_breaks_where(project: Path, lines: Path) -> None:
+    [row, _, previews] = lines_table(lines).splitlines()[2:]
+    assert "| 1.0.0 to 2.0.0 (3) | all | 2 of 5 tests on 1.0.1 |" in row
+    assert "[v1.0.0](patches/v1.0.0), [v2.0.0](patches/v2.0.0)" in row
+    assert previews == "Previews: none."
+    table = lines / "releases.toml"
+    text = (
+        table.read_text().replace('"2.0.0"', '"2.0.0b1"').replace("yanked = false", "yanked = true")
+    )
+    table.write_text(text)
+    [row, _, previews] = lines_table(lines).splitlines()[2:]
+    assert "| 1.0.0 to 1.0.1 (2); yanked: 1.0.0, 1.0.1 |" in row
+    assert previews.startswith(
+        "Previews: 2.0.0b1 ([v2.0.0](patches/v2.0.0), `livekit_agents-2.0.0-"
+    )
+    (lines / "control" / "1.0.1.toml").unlink()
+    assert "| no control run on record |" in lines_table(lines)
+
+
+def test_each_test_has_a_row(project: Path, lines: Path) -> None:
+    assert controls_text(lines).splitlines()[-6:] == [
+        "| test | 1.0.1 |",
+        "| --- | --- |",
+        "| a job ends | 1 of 2 |",
+        "| always | 1 of 1 |",
+        "| guard (guard) | - |",
+        "| race | 0 to 1 of 1 |",
+    ]
+
+
+def test_a_patched_version_of_no_release_is_refused(lines: Path) -> None:
+    with pytest.raises(UserError, match=r"1\.0\.7 is not supported"):
+        with_revisions("1.0.7+procpool.1", lines)
