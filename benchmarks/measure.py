@@ -20,47 +20,46 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from errors import UserError, run_main  # noqa: E402
-from releases_table import newest_release, replace_file  # noqa: E402
+from procpool.base.errors import UserError, exit_code
+from procpool.base.files import replace_file
+from procpool.catalog.releases import REPORTED, get_release, newest_release
+from procpool.suite.run import Target, prepare
 
 BEGIN = "<!-- figures: written by nox -s figures -->"
 END = "<!-- end of figures -->"
-REPORTED = "1.5.11"
 _TIMEOUT = 300  # seconds, for one release: a burst of 250 jobs takes half a minute unpatched
 
 
-def measure(release: str, patched: bool, folder: Path) -> dict[str, Any]:
-    """Return what measure_release.py prints for a release; raise `UserError` if it fails."""
-    path = folder / f"{release}-{'patched' if patched else 'unpatched'}"
-    command = [sys.executable, str(ROOT / "scripts" / "release_env.py"), release, str(path)]
-    made = subprocess.run(
-        command + ([] if patched else ["--unpatched"]), stdout=subprocess.PIPE, text=True
-    )
-    if made.returncode != 0:
-        raise UserError(f"no environment for {release}: see above")
+def measure(target: Target) -> dict[str, Any]:
+    """Return what measure_release.py prints in an environment; raise `UserError` if it fails."""
     script = str(ROOT / "benchmarks" / "measure_release.py")
     result = subprocess.run(
-        [made.stdout.strip(), script], capture_output=True, text=True, timeout=_TIMEOUT
+        [str(prepare(target)), script], capture_output=True, text=True, timeout=_TIMEOUT
     )
     if result.returncode != 0:
-        raise UserError(f"measuring {release} failed: {result.stderr.strip()[-400:]}")
+        raise UserError(
+            f"measuring {target.release.version} failed: {result.stderr.strip()[-400:]}"
+        )
     measured: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     print(json.dumps(measured), flush=True)
     return measured
 
 
-def check_script(text: str, release: str, patched: bool, folder: Path) -> None:
+def check_script(text: str, target: Target) -> None:
     """Run the script in `text` on a release; raise `UserError` unless its job stalls there, or gets
     its verdict if patched."""
-    python = folder / f"{release}-{'patched' if patched else 'unpatched'}" / "bin" / "python"
     [source] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    script = folder / "description.py"
+    script = target.folder / "description.py"
     script.write_text(source, "utf-8")
     result = subprocess.run(
-        [str(python), str(script)], stdout=subprocess.PIPE, text=True, timeout=_TIMEOUT
+        [str(target.path / "bin" / "python"), str(script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=_TIMEOUT,
     )
-    last = result.stdout.strip()
-    if not (last.startswith("no process became available") if patched else last == "STALLED"):
+    last, release = result.stdout.strip(), target.release.version
+    stalled = last == "STALLED"
+    if not (last.startswith("no process became available") if target.series else stalled):
         raise UserError(f"the script of PR_DESCRIPTION.md prints {last!r} on {release}")
 
 
@@ -98,22 +97,24 @@ def main() -> int:
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise UserError(f"{description} lacks the markers {BEGIN} and {END}")
-    newest = newest_release().version
+    newest, series = get_release(newest_release().version)
+    reported, _ = get_release(REPORTED)
+    targets = {
+        REPORTED: Target(reported, None, "newest", options.folder),
+        newest.version: Target(newest, None, "newest", options.folder),
+        f"{newest.version} with this change": Target(newest, series, "newest", options.folder),
+    }
     measured = {
         "day": datetime.date.today().isoformat(),
         "cores": os.cpu_count(),
-        "releases": {
-            REPORTED: measure(REPORTED, False, options.folder),
-            newest: measure(newest, False, options.folder),
-            f"{newest} with this change": measure(newest, True, options.folder),
-        },
+        "releases": {name: measure(target) for name, target in targets.items()},
     }
-    for patched in (False, True):
-        check_script(before, newest, patched, options.folder)
+    for name in list(targets)[1:]:
+        check_script(before, targets[name])
     replace_file(ROOT / "benchmarks" / "figures.json", json.dumps(measured, indent=2) + "\n")
     replace_file(description, f"{before}{begin}\n{table(measured)}\n{end}{after}")
     return 0
 
 
 if __name__ == "__main__":
-    run_main(main)
+    sys.exit(exit_code(main))
