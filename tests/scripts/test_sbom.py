@@ -22,15 +22,17 @@ BUGS = """
 Why it is needed.
 
 Bug: https://github.com/livekit/agents/issues/5868
-Bug: https://bugs.example/17
 Forwarded: no
 ---
 Bug: https://bugs.example/not-in-the-header
 """
 FIRST = PATCH.replace("\n---\n", BUGS, 1)
 SECOND = """\
+From: Someone <someone@example.invalid>
+Date: Mon, 1 Jun 2026 00:00:00 +0000
 Subject: [PATCH 2/2] Add a file
 
+Bug: https://bugs.example/17
 ---
 --- /dev/null
 +++ b/livekit/agents/new.py

@@ -27,7 +27,11 @@ from procpool.wheels.wheel import record_row
 MakeSeries = Callable[..., Series]
 Members = list[tuple[zipfile.ZipInfo, bytes]]
 INFO = "livekit_agents-1.0.1+procpool.3.dist-info"
-ADDED = "--- /dev/null\n+++ b/livekit/agents/new.py\n@@ -0,0 +1 @@\n+new = 1\n"
+ADDED = (
+    "From: Someone <someone@example.invalid>\nDate: Mon, 1 Jun 2026 00:00:00 +0000\n"
+    "Subject: [PATCH] Add a file\n\n---\n"
+    "--- /dev/null\n+++ b/livekit/agents/new.py\n@@ -0,0 +1 @@\n+new = 1\n"
+)
 OTHER_PATCH = PATCH.replace("+line two", "+line 2, swapped")
 
 
@@ -149,7 +153,7 @@ def test_a_changed_byte_in_any_member(
             ]
 
         line = refusal(rewrite(built, change, record and not name.endswith("RECORD")), series)
-        if name.endswith(".patch") or name.endswith("/series"):
+        if name.endswith(".patch"):
             assert f"{Path(name).name} in it is not the repository's text of series v1.0.0" in line
         elif not name.endswith(SBOM_NAME):
             assert f"not as it is built again: {name} (bytes)" in line

@@ -48,15 +48,18 @@ def _claim(wheel: Path, folder: Path) -> tuple[Origin, Series, DateTime]:
         sbom = sbom_member(archive.namelist())
         origin = read_origin(archive.read(sbom))
         info = sbom.split("/")[0]
+        if not re.fullmatch(r"v[\w.]+", origin.series):
+            raise UserError(f"it is damaged: it names no series but {origin.series!r}")
         names = archive.read(f"{info}/procpool/series").decode("utf-8").split()
         listing = []
         for name in names:
             found = re.fullmatch(r"(\d{4})-([\w-]+)\.patch", name)
-            if found is None or not re.fullmatch(r"v[\w.]+", origin.series):
-                raise UserError(f"it is damaged: its series {origin.series} names {name!r}")
+            member = f"{info}/procpool/{name}"
+            if found is None or member not in archive.namelist():
+                raise UserError(f"it is damaged: its series names {name!r}, which is no patch in it")
             listing.append(f"{found[2]}/{found[1]}.patch")
             (folder / found[2]).mkdir(exist_ok=True)
-            (folder / listing[-1]).write_bytes(archive.read(f"{info}/procpool/{name}"))
+            (folder / listing[-1]).write_bytes(archive.read(member))
         (folder / origin.series).mkdir()
         (folder / origin.series / "series").write_text("\n".join(listing), "utf-8")
         stamp = archive.getinfo(sbom).date_time
