@@ -56,7 +56,7 @@ def _claim(wheel: Path, folder: Path) -> tuple[Origin, Series, DateTime]:
             found = re.fullmatch(r"(\d{4})-([\w-]+)\.patch", name)
             member = f"{info}/procpool/{name}"
             if found is None or member not in archive.namelist():
-                raise UserError(f"it is damaged: its series names {name!r}, which is no patch in it")
+                raise UserError(f"it is damaged: its series names {name!r}, no patch in it")
             listing.append(f"{found[2]}/{found[1]}.patch")
             (folder / found[2]).mkdir(exist_ok=True)
             (folder / listing[-1]).write_bytes(archive.read(member))
