@@ -32,9 +32,10 @@ class Outcome:
 
     kind: str = "ready"
     """ready, raise, timeout, exit, fork (start() raises), hang (in start()), stuck (in
-    initialize(), for good), create (there is not even an executor)."""
+    initialize(), for good), create (there is not even an executor), work (shares a `Core`)."""
     delay: float = 0.0
     close: float = 0.0  # how long aclose() takes
+    core: Core | None = None  # what the work, `delay` seconds of it, is done on
 
 
 Schedule = Callable[[int, float], Outcome]
@@ -42,6 +43,44 @@ Schedule = Callable[[int, float], Outcome]
 
 def always(kind: str, delay: float = 0.0, close: float = 0.0) -> Schedule:
     return lambda index, now: Outcome(kind, delay, close)
+
+
+class Core:
+    """A processor that those who work at the same time share evenly."""
+
+    def __init__(self) -> None:
+        self._left: dict[asyncio.Future[None], float] = {}
+        self._since = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def _share(self) -> None:
+        """Count what was done since the last call, and wake up for whoever is done next."""
+        loop = asyncio.get_running_loop()
+        for future in self._left:
+            self._left[future] -= (loop.time() - self._since) / len(self._left)
+        self._since = loop.time()
+        for future in [f for f, left in self._left.items() if left <= EPS or f.done()]:
+            del self._left[future]
+            if not future.done():
+                future.set_result(None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._left:
+            soonest = min(self._left.values()) * len(self._left)
+            self._timer = loop.call_later(max(soonest, EPS), self._share)
+
+    async def work(self, seconds: float) -> None:
+        """Return when so many seconds of this core's time have been spent."""
+        self._share()
+        future = asyncio.get_running_loop().create_future()
+        self._left[future] = seconds
+        self._share()
+        try:
+            await future
+        finally:
+            future.cancel()
+            self._share()
 
 
 class FakeExecutor:
@@ -101,13 +140,17 @@ class FakeExecutor:
     async def initialize(self) -> None:
         kind = self.outcome.kind
         try:
-            known = {"timeout": T, "stuck": 1e9}
-            await asyncio.sleep(known.get(kind, self.outcome.delay))
+            if kind == "work":
+                assert self.outcome.core is not None
+                await asyncio.wait_for(self.outcome.core.work(self.outcome.delay), T)
+            else:
+                known = {"timeout": T, "stuck": 1e9}
+                await asyncio.sleep(known.get(kind, self.outcome.delay))
             if kind == "timeout":
                 raise asyncio.TimeoutError("process initialization timed out")
             if kind == "exit":
                 raise ConnectionResetError("the process died")
-            if kind != "ready":
+            if kind not in ("ready", "work"):
                 raise RuntimeError("process initialization failed")
         except BaseException:
             self._fail()
