@@ -1,0 +1,95 @@
+"""Promise 12, and promise 2's figures: initializations that time out, and why they do."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+import pytest
+from fakes import Core, Outcome, Schedule, T, World, play
+
+# Seconds between two jobs, and how many idle processes are wanted.
+ARRIVALS = {"far-apart": (15.0, 4), "close": (3.0, 0), "burst": (0.2, 0)}
+# Seconds of the core's time that an initialization takes.
+WORK = [2.4, 4.0, 6.0, 9.0]
+# Seconds after which the pool has had the time to try 4, 2 and 1 at once.
+SETTLED = 4 * T
+
+
+@dataclass(frozen=True)
+class Run:
+    """What became of the jobs, and of the spawns once the pool had settled."""
+
+    served: int
+    spawns: int
+    timeouts: int
+    throughput: float
+    """Seconds of work that led to a process, in a second; one at a time, which is a best fixed
+    number at once here, reaches 1.0 as long as jobs wait."""
+
+
+def contended(work: float, gap: float, idle: int, jobs: int = 20) -> Run:
+    """Launch jobs, `gap` seconds apart, where all initializations share one core."""
+
+    async def scenario(world: World) -> Run:
+        world.loop.end = 2000.0
+        starting = asyncio.ensure_future(world.pool.start())
+        for _ in range(jobs):
+            world.launch()
+            await world.until(world.now + gap)
+        await world.ended(1000.0)
+        served = sum(job.ran for job in world.jobs)
+        settled = [e for e in world.executors if e.created_at >= SETTLED]
+        timeouts = sum(e.failed_at is not None for e in settled)
+        ready = [e.ready_at for e in world.executors if (e.ready_at or 0.0) >= SETTLED]
+        last = max((at for at in ready if at is not None), default=world.now)
+        throughput = len(ready) * work / max(last - SETTLED, work)
+        await starting
+        await world.aclose(200.0)
+        return Run(served, len(settled), timeouts, throughput)
+
+    core = Core()
+    outcome = Outcome("work", work, core=core)
+    return play(scenario, lambda index, now: outcome, idle=idle, concurrency=4, job_time=0.5)
+
+
+@pytest.mark.parametrize("arrival", ARRIVALS)
+@pytest.mark.parametrize("work", WORK)
+def test_a_contended_host_is_served(work: float, arrival: str) -> None:
+    assert contended(work, *ARRIVALS[arrival]).served == 20
+
+
+@pytest.mark.parametrize("work", WORK)
+def test_a_contended_host_is_used_well(work: float) -> None:
+    run = contended(work, *ARRIVALS["burst"], jobs=60)
+    assert run.served == 60
+    assert 10 * run.timeouts <= run.spawns
+    assert run.throughput >= 0.9
+
+
+def hanging(share: float, seed: int) -> Schedule:
+    """Return a schedule in which so many initializations hang for all of T, at random."""
+    rng = random.Random(seed)
+    hangs, ready = Outcome("timeout", close=0.5), Outcome("ready", 1.0)
+    return lambda index, now: hangs if rng.random() < share else ready
+
+
+def served(share: float, seed: int, jobs: int = 60) -> int:
+    """Launch a burst of jobs on such a pool; return how many of them run."""
+
+    async def scenario(world: World) -> int:
+        world.loop.end = 3000.0
+        await world.pool.start()
+        for _ in range(jobs):
+            world.launch()
+        await world.ended(2000.0)
+        return sum(job.ran for job in world.jobs)
+
+    return play(scenario, hanging(share, seed), concurrency=4)
+
+
+@pytest.mark.parametrize(("share", "least"), [(0.4, 0.99), (0.6, 0.90), (0.8, 0.24)])
+def test_what_hangs_at_random_does_not_slow_the_pool_down(share: float, least: float) -> None:
+    seeds = range(20)
+    assert sum(served(share, seed) for seed in seeds) / (60 * len(seeds)) >= least
