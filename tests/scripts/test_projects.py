@@ -1,6 +1,7 @@
 """Throw-away projects, and what judges one after a recipe."""
 
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from procpool.checks import projects
 from procpool.checks.projects import (
     Project,
     build_strict_plugin,
+    free_port,
     locked_versions,
     only_moved,
     run_dockerfile,
@@ -104,6 +106,31 @@ def test_a_server_that_does_not_serve(tmp_path: Path) -> None:
     command = f"{sys.executable} -c \"raise SystemExit('in use')\""
     with pytest.raises(UserError, match=r"does not serve: in use$"), served(command, tmp_path, 9):
         raise AssertionError("it does not listen")
+
+
+def test_a_server_serves_until_the_block_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "server.log"
+
+    def connect(address: tuple[str, int], seconds: float) -> socket.socket:
+        assert address == ("127.0.0.1", 9)
+        if not log.read_text().endswith("\n"):
+            raise OSError("it does not listen yet")
+        return socket.socket()
+
+    monkeypatch.setattr("procpool.checks.projects.socket.create_connection", connect)
+    code = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
+    with served(f'{sys.executable} -c "{code}"', tmp_path, 9):
+        server = int(log.read_text())
+        os.kill(server, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
+
+
+def test_a_free_port_can_be_listened_on() -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as server:
+        assert server.getsockname()[1] > 0
 
 
 def test_the_made_up_plugin_wants_one_release(tmp_path: Path) -> None:
