@@ -2,7 +2,7 @@
 
 Each Python, in an environment of its own, builds them from upstream's wheel and from its sdist.
 Wheels, sums and index are compared byte for byte with those that the Python of this script builds,
-and these are verified as `verify_wheel.py` does.
+and these are verified as `nox -s verify` does.
 """
 
 from __future__ import annotations
