@@ -15,7 +15,6 @@ from pathlib import Path
 from packaging.version import Version
 from procpool.base.command import step_parser
 from procpool.base.errors import UserError
-from procpool.base.files import PATCHES
 from procpool.catalog.fetch import fetch
 from procpool.catalog.index import index_url, read_index, releases_on_index
 from procpool.catalog.releases import PROJECT, Release
@@ -46,6 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = {r.version: r for r in releases_on_index(read_index(PROJECT, index_url()))}
     if str(version) not in found:
         raise UserError(f"the index lists no {PROJECT} {version} that this platform can install")
-    series, reason = try_release(found[str(version)], load_all_series(PATCHES))
+    series, reason = try_release(found[str(version)], load_all_series(options.patches))
     print(f"{version}: {reason}")
     return 0 if series else 1
