@@ -51,7 +51,7 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> Builds:
     monkeypatch.setattr(wheels, "uv", made.uv)
     monkeypatch.setattr("procpool.checks.wheels.subprocess.run", made.run)
     monkeypatch.setattr(wheels, "installed_pythons", lambda: PYTHONS)
-    monkeypatch.setattr(wheels, "verify_wheel", lambda wheel: f"{wheel.name} is verified")
+    monkeypatch.setattr(wheels, "verify_wheel", lambda wheel, _: f"{wheel.name} is verified")
     return made
 
 

@@ -161,7 +161,7 @@ def test_all_checks_run_against_the_served_wheel(
         served.append((command, port))
         yield
 
-    def build(folder: Path) -> None:
+    def build(folder: Path, patches: Path) -> None:
         (folder / "dist").mkdir()
 
     monkeypatch.setattr(consumers, "served", serve)
@@ -190,10 +190,11 @@ def test_a_wheel_that_cannot_be_built(tmp_path: Path, monkeypatch: pytest.Monkey
         return subprocess.CompletedProcess(command, len(commands) - 1)
 
     monkeypatch.setattr("procpool.checks.consumers.subprocess.run", fake)
-    build_wheel(tmp_path)
-    assert commands[0][2:] == ["wheel", RELEASE, "--out", str(tmp_path / "dist")]
+    build_wheel(tmp_path, ROOT / "patches")
+    patches, out = str(ROOT / "patches"), str(tmp_path / "dist")
+    assert commands[0][2:] == ["wheel", RELEASE, "--patches", patches, "--out", out]
     with pytest.raises(UserError, match=f"the wheel of {RELEASE} cannot be built"):
-        build_wheel(tmp_path)
+        build_wheel(tmp_path, ROOT / "patches")
 
 
 def test_wrong_arguments_are_one_line(tmp_path: Path) -> None:

@@ -216,9 +216,9 @@ CHECKS: dict[str, tuple[Callable[[Bench], Iterator[str]], set[str]]] = {
 RECIPES = {"serve"}.union(*(names for _, names in CHECKS.values()))
 
 
-def build_wheel(folder: Path) -> None:
+def build_wheel(folder: Path, patches: Path) -> None:
     """Build the patched wheel and its index into `dist/`; raise `UserError` if that fails."""
-    build = [sys.executable, str(ROOT / "scripts"), "wheel", RELEASE]
+    build = [sys.executable, str(ROOT / "scripts"), "wheel", RELEASE, "--patches", str(patches)]
     if subprocess.run([*build, "--out", str(folder / "dist")]).returncode != 0:
         raise UserError(f"the wheel of {RELEASE} cannot be built")
 
@@ -250,7 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if unknown := [name for name in options.checks if name not in CHECKS]:
         raise UserError(f"there is no check {unknown[0]}: there are {', '.join(CHECKS)}")
-    release, series = get_release(RELEASE)
+    release, series = get_release(RELEASE, options.patches)
     patched = f"{release.version}+{series.local_version}"
     recipes = read_recipes(options.readme.read_text("utf-8"))
     check_recipes(recipes, RECIPES, patched)
@@ -260,7 +260,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with tempfile.TemporaryDirectory(prefix="consumers-") as scratch:
         folder, port = Path(scratch).resolve(), free_port()
-        build_wheel(folder)
+        build_wheel(folder, options.patches)
         texts = {name: r.text.replace(_README_PORT, str(port)) for name, r in recipes.items()}
         bench = make_bench(folder, texts, f"http://localhost:{port}/simple/", patched)
         with served(texts["serve"], folder, port), ThreadPoolExecutor(2) as pool:
