@@ -1,11 +1,13 @@
 """The reading of README's recipes."""
 
+from datetime import datetime, timedelta
+
 import pytest
 from procpool.base.errors import UserError
 from procpool.base.files import ROOT
 from procpool.catalog.releases import get_release
 from procpool.checks.consumers import RECIPES
-from procpool.checks.projects import RELEASE
+from procpool.checks.projects import AS_OF, RELEASE
 from procpool.checks.recipes import Recipe, check_recipes, read_recipes
 
 README = """\
@@ -65,3 +67,7 @@ def test_readme_has_the_recipes_of_the_checks() -> None:
     release, series = get_release(RELEASE)
     recipes = read_recipes((ROOT / "README.md").read_text("utf-8"))
     check_recipes(recipes, RECIPES, f"{release.version}+{series.local_version}")
+    # a day after the release's own is over
+    day = datetime.fromisoformat(release.uploaded).date() + timedelta(days=2)
+    assert f"{day}T00:00:00Z" == AS_OF
+    assert all(AS_OF in recipes[name].text for name in ("new-pip", "new-uv"))
