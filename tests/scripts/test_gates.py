@@ -91,8 +91,9 @@ def gates(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gate
     python.write_text(PYTHON.format(python=sys.executable, folder=folder))
     python.chmod(0o755)
     monkeypatch.setattr(gates_module, "make_environment", lambda *_: python)
-    # each pytest that is started in the tests starts sooner without its plugins
+    # each pytest that is started in the tests starts sooner without its plugins, and unmeasured
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     return Gates(branch, base, folder, tmp_path / "patches")
 

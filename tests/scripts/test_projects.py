@@ -1,5 +1,6 @@
 """Throw-away projects, and what judges one after a recipe."""
 
+import json
 import os
 import socket
 import sys
@@ -17,6 +18,7 @@ from procpool.checks.projects import (
     run_dockerfile,
     served,
 )
+from procpool.patching.apply import CHANGE_MARK
 from procpool.wheels.wheel import wheel_requirements
 
 
@@ -135,3 +137,15 @@ def test_a_free_port_can_be_listened_on() -> None:
 
 def test_the_made_up_plugin_wants_one_release(tmp_path: Path) -> None:
     assert wheel_requirements(build_strict_plugin(tmp_path)) == ["livekit-agents==1.5.11"]
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_the_probe_says_which_release_is_there(project: Project, marked: bool) -> None:
+    ipc = project.folder / "livekit" / "agents" / "ipc"
+    ipc.mkdir(parents=True)
+    (ipc.parent / "__init__.py").write_text("__version__ = '1.5.11'\n")
+    (ipc / "proc_pool.py").write_text(f"pool = 1\n{CHANGE_MARK if marked else '# Modified'}, 1\n")
+    code = "import sys; sys.argv[1:] = ['json']\n" + projects._PROBE
+    project.environment["PYTHONPATH"] = str(project.folder)
+    said = project.output([sys.executable, "-c", code])
+    assert json.loads(said) == ["1.5.11", marked]

@@ -26,6 +26,7 @@ from pathlib import Path
 from procpool.base.errors import UserError, one_line
 from procpool.base.files import ROOT
 from procpool.catalog.releases import PROJECT, REPORTED
+from procpool.patching.apply import CHANGE_MARK
 from procpool.wheels.sdist import build_unpacked
 
 RELEASE = REPORTED
@@ -42,7 +43,7 @@ _LEFT_OUT = re.compile(
     "VIRTUAL_ENV|PYTHONPATH|PIP_(CONSTRAINT|REQUIRE_VIRTUALENV|UPLOADED_PRIOR_TO)|UV_(CONSTRAINT"
     "|EXCLUDE_NEWER|FIND_LINKS|OVERRIDE|PROJECT_ENVIRONMENT|PYTHON|SYSTEM_PYTHON)"
 )
-_PROBE = """
+_PROBE = f"""
 import importlib, json, sys
 from pathlib import Path
 for name in sys.argv[1:]:
@@ -50,7 +51,7 @@ for name in sys.argv[1:]:
 import livekit.agents
 from livekit.agents.ipc import proc_pool
 last = Path(proc_pool.__file__).read_text("utf-8").splitlines()[-1]
-marked = last.startswith("# Modified by livekit-agents-procpool")
+marked = last.startswith({CHANGE_MARK!r})
 print(json.dumps([livekit.agents.__version__, marked]))
 """
 

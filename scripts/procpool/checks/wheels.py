@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nox.project import load_toml
-from packaging.version import Version
+from packaging.specifiers import SpecifierSet
 from procpool.base.command import step_parser
 from procpool.base.errors import UserError
 from procpool.base.files import ROOT
@@ -22,15 +22,15 @@ from procpool.base.pythons import installed_pythons, uv
 from procpool.catalog.releases import REPORTED, newest_release
 from procpool.wheels.verify import verify_wheel
 
-_OLDEST = Version("3.11")
 _WAYS: tuple[list[str], ...] = ([], ["--from-sdist"])
 
 
 def tooling_pythons() -> dict[str, str]:
-    """Return the newest installed release of each Python from 3.11 on: "3.12" -> path."""
+    """Return the newest installed release of each Python that noxfile.py takes: "3.12" -> path."""
+    requires = SpecifierSet(load_toml(ROOT / "noxfile.py")["requires-python"])
     found: dict[str, str] = {}
     for version, path in installed_pythons().items():
-        if version >= _OLDEST:
+        if version in requires:
             found.setdefault(f"{version.major}.{version.minor}", path)
     return found
 
