@@ -1,4 +1,4 @@
-"""The documents: the sessions, steps, modules and files that they name are there."""
+"""The documents and headers: what they name is there, and is the right one."""
 
 import ast
 import re
@@ -8,6 +8,8 @@ import procpool
 import pytest
 from procpool import STEPS
 from procpool.base.files import ROOT
+from procpool.catalog.series import idea_of, load_all_series
+from procpool.patching.patch import name_of, read_header
 
 DOCUMENTS = [
     "README.md",
@@ -69,3 +71,15 @@ def test_the_glossary_stands_at_the_top_of_the_patches() -> None:
     words = re.findall(r"^\| (\w+) \| ", top, re.MULTILINE)
     assert {"line", "series", "text", "revision", "control", "guard"} <= set(words)
     assert text.index("## Glossary") < 40
+
+
+def test_the_texts_of_an_idea_answer_one_report() -> None:
+    reports: dict[str, set[str]] = {}
+    for series in load_all_series():
+        for text in series.patches:
+            header = read_header(text.read_text("utf-8"), name_of(text))
+            assert header.field("Forwarded") and header.field("Last-Update"), name_of(text)
+            reports.setdefault(idea_of(text), set()).add(header.field("Bug"))
+    issues = "https://github.com/livekit/agents/issues"
+    assert reports.pop("back-off") == {f"{issues}/4857"}
+    assert set.union(*reports.values()) == {f"{issues}/5868"}
