@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import json
 import os
 import signal
@@ -213,6 +214,7 @@ async def measure(mode: dict[str, Any], folder: str) -> Figures:
     left = watch.now()
     while any(left) and time.monotonic() - start < (figures.close or CLOSE) + SETTLE:
         await asyncio.sleep(LOOK)
+        gc.collect()  # what only a cycle of references still holds is not left
         left = watch.now()
     left_of = "left_processes", "left_threads", "left_descriptors", "left_executor"
     for name, count in zip(left_of, left):

@@ -1,0 +1,152 @@
+"""Judge what a soak has seen: the end of each call, and what each worker took and left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+# A call may be lost, or have no end, through these alone: nobody is there to say so.
+_NOT_THERE = ("kill-worker", "stop-worker", "restart-server", "no-descriptors")
+# Seconds that a fault may still be felt when it is over: a worker registers again, its offers that
+# came too late are answered.
+_FELT = 5.0
+# What a worker may have more of, when all is well again, than before the faults: the share, and so
+# many more.
+FLAT = {"MB": (0.5, 50.0), "threads": (0.0, 4.0), "descriptors": (0.0, 8.0)}
+
+
+@dataclass(frozen=True)
+class Incident:
+    """A fault that was brought about, from `start` to `end`; `worker` is None for the server."""
+
+    start: float
+    end: float
+    kind: str
+    worker: int | None
+    text: str
+
+    def hits(self, start: float, end: float) -> bool:
+        """Whether it was felt between these times."""
+        return self.start <= end and self.end + _FELT >= start
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a call. Times are monotonic seconds.
+
+    `outcome` is one of `calls.Call`'s, or `not made`: the server would not take it. `end` is when
+    that was seen. `workers` are those that were asked for it, `progress` is when a process of the
+    last of these became ready for the last time before the end. `reports` are the final states that
+    the server heard, `unknown` how many reports came later. `launches` counts the processes that
+    began the job.
+    """
+
+    room: str
+    dispatched: float
+    outcome: str
+    end: float
+    workers: tuple[int, ...] = ()
+    progress: float = 0.0
+    reports: tuple[str, ...] = ()
+    unknown: int = 0
+    launches: int = 0
+    timeline: tuple[tuple[float, str], ...] = field(default=(), compare=False)
+
+
+def frozen(incidents: Sequence[Incident], start: float, end: float) -> float:
+    """How many seconds between these times something was stopped, each incident for itself."""
+    return sum(
+        max(0.0, min(end, incident.end) - max(start, incident.start))
+        for incident in incidents
+        if incident.kind in ("stop-worker", "stop-child")
+    )
+
+
+def excused(seen: Seen, incidents: Sequence[Incident]) -> str:
+    """Name what has made it impossible to say what became of the call; nothing if there is none.
+
+    The server is everyone's. A worker is one that was asked or, if that is not known, any.
+    """
+    for incident in incidents:
+        concerns = incident.worker is None or not seen.workers or incident.worker in seen.workers
+        if incident.kind in _NOT_THERE and concerns and incident.hits(seen.dispatched, seen.end):
+            return incident.kind
+    return ""
+
+
+def judge_call(seen: Seen, incidents: Sequence[Incident], bound: float) -> list[str]:
+    """Return which invariants a call breaks.
+
+    It must be served, refused or reported as failed, once, no later than `bound` seconds after the
+    later of the call and the last progress of its worker; a time in which something was stopped
+    does not count.
+    """
+    excuse = excused(seen, incidents)
+    broken = []
+    if seen.outcome in ("silent", "lost", "not made"):
+        if not excuse:
+            broken.append(f"{seen.outcome} after {seen.end - seen.dispatched:.1f} s")
+    else:
+        since = max(seen.dispatched, min(seen.progress, seen.end))
+        took = seen.end - since - frozen(incidents, since, seen.end)
+        if took > bound and not excuse:
+            broken.append(f"{seen.outcome} after {took:.1f} s, its bound is {bound:.1f} s")
+    if len(seen.reports) + seen.unknown > 1 and not excuse:
+        broken.append(f"reported {len(seen.reports) + seen.unknown} times")
+    if seen.launches > 1 and not excuse:
+        broken.append(f"launched {seen.launches} times")
+    if seen.outcome == "refused" and seen.launches:
+        broken.append("refused, and launched")
+    return broken
+
+
+def judge_flat(before: dict[str, float], after: dict[str, float]) -> list[str]:
+    """Return what a worker has more of than it may, by the names of `FLAT`."""
+    return [
+        f"{name}: {before[name]:.0f} before the faults, {after[name]:.0f} after"
+        for name, (share, more) in FLAT.items()
+        if after[name] > before[name] * (1 + share) + more
+    ]
+
+
+def moment(words: Sequence[str]) -> str:
+    """What a child of the pool does, by the first words of its notes, in their order."""
+    for word, name in (
+        ("joined", "job"),
+        ("job", "hand-over"),
+        ("ready", "idle"),
+        ("prewarm", "prewarm"),
+    ):
+        if word in words:
+            return name
+    return "import"
+
+
+def timeline(seen: Seen, incidents: Sequence[Incident], begin: float) -> list[str]:
+    """Return the lines of a call's timeline, in seconds of the soak that began at `begin`.
+
+    Faults stand in it from 10 s before the call on.
+    """
+    faults = [
+        (incident.start, f"fault: {incident.text}")
+        for incident in incidents
+        if incident.end > seen.dispatched - 10 and incident.start < seen.end
+    ]
+    events = [
+        (seen.dispatched, f"dispatched ({seen.room})"),
+        *faults,
+        *seen.timeline,
+        (seen.end, seen.outcome),
+    ]
+    return [f"{at - begin:8.2f} s  {text}" for at, text in sorted(events)]
+
+
+def counts(seen: Sequence[Seen]) -> str:
+    """Such as `38 served (median 0.4 s, longest 9.1 s), 2 failed (…)`."""
+    parts = []
+    for outcome, count in Counter(one.outcome for one in seen).most_common():
+        took = sorted(one.end - one.dispatched for one in seen if one.outcome == outcome)
+        times = f"median {took[len(took) // 2]:.1f} s, longest {took[-1]:.1f} s"
+        parts.append(f"{count} {outcome} ({times})")
+    return ", ".join(parts)
