@@ -94,6 +94,13 @@ def e2e_ci(session: nox.Session) -> None:
     step(session, "e2e", "--ci", "--tests-python", python, *session.posargs)
 
 
+@nox.session(allow_parallel=True, default=False)
+def soak(session: nox.Session) -> None:
+    """Soak workers under random faults: nox -s soak -- --minutes 10 --seed 1 --workers 3"""
+    session.install("--group", "e2e", env=COMPILE)
+    step(session, "soak", "--tests-python", str(Path(session.bin, "python")), *session.posargs)
+
+
 @nox.session(venv_backend="none", default=False)
 def worse(session: nox.Session) -> None:
     """Compare what a failing pool costs, unpatched and patched: nox -s worse -- 1.5.11"""

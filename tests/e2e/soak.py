@@ -31,6 +31,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 from calls import Call, Caller
+from cases import CLOSE
 from livekit import api
 from run import KINDS, measure_pace
 from server import Program, Server, real_program
@@ -43,8 +44,8 @@ from worker import Settings, Worker
 # by to be past it.
 T, LIMIT, GROWTH = 2.0, 600.0, 650
 # Seconds: beyond a bound until its end has been read; for a worker to come back to the server, and
-# to be as it was; for it to end; between two lines of progress.
-SLACK, BACK, CALM, END, PROGRESS = 4.0, 60.0, 30.0, 15.0, 15.0
+# to be as it was; between two lines of progress.
+SLACK, BACK, CALM, PROGRESS = 4.0, 60.0, 30.0, 15.0
 # Calls that must all be served when the faults are over.
 LAST_CALLS = 3
 # What a server that is being restarted does to a caller.
@@ -218,8 +219,8 @@ class Soak:
         with contextlib.suppress(TooLateError):
             await until(lambda: self.caller.look(call), 2 * self.bound, "the end of the call")
         end = time.monotonic()
-        # A second report of a failure would come soon. When the caller hangs up, the server ends the
-        # job by itself, and what the worker reports then comes later by right.
+        # A second report of a failure would come soon. When the caller hangs up, the server ends
+        # the job by itself, and what the worker reports then comes later by right.
         await asyncio.sleep(holds if call.outcome == "served" else 1.0)
         self.seen.append(self._look_back(call, end))
         with contextlib.suppress(*_DOWN):
@@ -267,8 +268,11 @@ class Soak:
         self.faults_now.append(str(fault))
         try:
             text = await self._inject(fault, member)
-        except (psutil.Error, ProcessLookupError):
+        except psutil.Error:
             text = ""  # it was gone before it was hit
+        except TooLateError as error:
+            text = f"{fault}: {error}"
+            self.broken.append(text)
         finally:
             self.faults_now.remove(str(fault))
         if not text:
@@ -287,6 +291,11 @@ class Soak:
         if fault.kind == "kill-worker":
             async with member.coming_back:
                 await member.worker.kill()
+                await self.up.wait()
+                await self._start(member)
+        elif fault.kind == "end-worker":
+            async with member.coming_back:
+                await self._end_worker(member)
                 await self.up.wait()
                 await self._start(member)
         elif fault.kind == "stop-worker":
@@ -338,7 +347,8 @@ class Soak:
         try:
             await asyncio.sleep(seconds)
         finally:
-            process.send_signal(signal.SIGCONT)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGCONT)
 
     async def _restart_server(self) -> None:
         if not self.up.is_set():
@@ -394,16 +404,21 @@ class Soak:
             spawns = len(member.worker.notes("prewarm"))
             self.told.append(f"worker {member.number}: {flat}; {spawns} prewarms")
 
+    async def _end_worker(self, member: Member) -> None:
+        """Ask a worker to end: by itself, in time, and with nothing left."""
+        bound = (member.worker.settings.drain or 0) + CLOSE * self.pace
+        at = time.monotonic() - self.begin
+        ending = await member.worker.end(bound)
+        ended = f"worker {member.number}, asked to end at {at:.1f} s,"
+        if not ending.by_itself:
+            self.broken.append(f"{ended} does not in {bound:.0f} s")
+        elif ending.left:
+            self.broken.append(f"{ended} leaves {'; '.join(ending.left)}")
+        self.told.append(f"{ended} took {ending.seconds:.1f} s")
+
     async def _end(self) -> None:
         for member in self.members:
-            ending = await member.worker.end(END * self.pace)
-            if not ending.by_itself:
-                self.broken.append(
-                    f"worker {member.number} does not end in {END * self.pace:.0f} s"
-                )
-            elif ending.left:
-                self.broken.append(f"worker {member.number} leaves {'; '.join(ending.left)}")
-            self.told.append(f"worker {member.number}: ended in {ending.seconds:.1f} s")
+            await self._end_worker(member)
 
     def _judge(self) -> None:
         """Judge each call; what is broken comes with its timeline."""

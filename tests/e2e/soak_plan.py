@@ -11,6 +11,7 @@ KINDS = (
     "kill-child",  # SIGKILL of a process of the pool
     "stop-child",  # SIGSTOP of one, then SIGCONT
     "kill-worker",  # SIGKILL of the worker, which is started again
+    "end-worker",  # SIGTERM, with a drain of 3 s; it is started again
     "stop-worker",  # SIGSTOP of the worker, then SIGCONT
     "memory",  # processes of the pool grow past their limit, and are killed for it
     "no-fork",  # no process can be started: EAGAIN
@@ -29,7 +30,7 @@ MOODS = ("raise", "hang", "exit", "fork", "die", "slow 1.5")
 _FAULTS, _CALLS = 5.0, 2.0
 _LASTS = {
     "stop-child": (1.0, 6.0),
-    "stop-worker": (1.0, 6.0),
+    "stop-worker": (1.0, 10.0),
     "memory": (4.0, 12.0),
     "no-fork": (2.0, 12.0),
     "no-descriptors": (2.0, 8.0),

@@ -25,7 +25,7 @@ WINDOW = 15.0
         ("left_executor", 0, 0, 1),
         ("executor", 2, 2, 3),
         ("spawned", 0, 25, 26),  # what promise 4 allows
-        ("spawned", 40, 40, 41),
+        ("spawned", 40, 50, 51),
         ("processes", 1, 3, 4),
         ("processes", 10, 15, 16),
         ("threads", 2, 6, 7),

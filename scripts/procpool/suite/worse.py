@@ -83,16 +83,17 @@ def allowed(figure: str, unpatched: Figures, window: float) -> float:
 
     `window` is how many seconds the pool was watched. What is left when the pool is closed, and
     threads of the loop's executor, have no tolerance. A pool that goes on spawning for its jobs, as
-    promised, may spawn 25 times in 15 s. It replaces a failed process before that is cleaned up:
-    so there may be half as many more at a time, or two, each with its threads and descriptors. CPU
-    seconds: half as many more, or one. Closing may take the close timeout (1 s) and a second more.
+    promised, may spawn 25 times in 15 s; else a quarter more. It replaces a failed process before
+    that is cleaned up: so there may be half as many more at a time, or two, each with its threads
+    and descriptors. CPU seconds: half as many more, or one. Closing may take the close timeout (1
+    s) and a second more.
     """
     had = unpatched[figure]
     if figure == "close":
         return math.inf if had is None else had + 2.0
     base = float(had)
     if figure == "spawned":
-        return max(base, math.ceil(window * 25 / 15))
+        return max(base * 1.25, math.ceil(window * 25 / 15))
     if figure == "cpu":
         return max(base * 1.5, base + 1.0)
     more = {"processes": 2, "threads": 4, "descriptors": 12}.get(figure)
