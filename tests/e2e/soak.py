@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import resource
 import shutil
@@ -48,6 +49,8 @@ T, LIMIT, GROWTH = 2.0, 600.0, 650
 SLACK, BACK, CALM, PROGRESS = 4.0, 60.0, 30.0, 15.0
 # Calls that must all be served when the faults are over.
 LAST_CALLS = 3
+# What the server says when it ends a job whose agent has gone.
+_GONE = "agent worker left the room"
 # What a server that is being restarted does to a caller.
 _DOWN = (aiohttp.ClientError, api.TwirpError, TooLateError, OSError)
 
@@ -253,7 +256,8 @@ class Soak:
             end,
             tuple(number for _, number in asked),
             max((at for at in ready if at <= end), default=0.0),
-            tuple(one.status for one in ended),
+            # The server ends a job by itself when its agent is gone: that is no report.
+            tuple(one.status for one in ended if one.error != _GONE),
             self.server.unknown_updates(call.room),
             len({pid for _, _, pid in jobs}),
             tuple(sorted(events)),
@@ -266,13 +270,11 @@ class Soak:
         member = self.members[fault.worker]
         start = time.monotonic()
         self.faults_now.append(str(fault))
+        text = ""
         try:
             text = await self._inject(fault, member)
         except psutil.Error:
-            text = ""  # it was gone before it was hit
-        except TooLateError as error:
-            text = f"{fault}: {error}"
-            self.broken.append(text)
+            pass  # it was gone before it was hit
         finally:
             self.faults_now.remove(str(fault))
         if not text:
@@ -280,6 +282,8 @@ class Soak:
             return
         worker = None if fault.kind == "restart-server" else fault.worker
         self.incidents.append(Incident(start, time.monotonic(), fault.kind, worker, text))
+        if fault.kind in ("kill-worker", "end-worker"):
+            await self._start_again(member)
 
     async def _inject(self, fault: Fault, member: Member) -> str:
         """Bring a fault about, and end it; return what was done, or nothing if there was nobody.
@@ -291,13 +295,9 @@ class Soak:
         if fault.kind == "kill-worker":
             async with member.coming_back:
                 await member.worker.kill()
-                await self.up.wait()
-                await self._start(member)
         elif fault.kind == "end-worker":
             async with member.coming_back:
                 await self._end_worker(member)
-                await self.up.wait()
-                await self._start(member)
         elif fault.kind == "stop-worker":
             async with member.coming_back:
                 await self._stop(member.process(), fault.lasts)
@@ -320,6 +320,18 @@ class Soak:
         else:
             await self._mood(member, fault.mood, fault.lasts)
         return str(fault)
+
+    async def _start_again(self, member: Member) -> None:
+        """Start a worker that has ended, unless another fault has done so already."""
+        async with member.coming_back:
+            await self.up.wait()
+            process = member.worker.process
+            if process is not None and process.poll() is None:
+                return
+            try:
+                await self._start(member)
+            except TooLateError as error:
+                self.broken.append(f"worker {member.number} does not start again: {error}")
 
     async def _hit_child(self, fault: Fault, member: Member) -> str:
         """Kill or stop a process of the pool, at the moment that the fault asks for."""
@@ -477,6 +489,9 @@ def soak(
         f"{options.workers} workers, pace {pace:g}",
         flush=True,
     )
+    # What the caller's library says of servers that are gone is kept, and not printed.
+    folder.mkdir()
+    logging.basicConfig(filename=folder / "caller.log", force=True)
     one = Soak(Server(program, folder / "server"), name, interpreter, options, pace)
     asyncio.run(one.run())
     print(one.summary(), flush=True)

@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-# A call may be lost, or have no end, through these alone: nobody is there to say so.
-_NOT_THERE = ("kill-worker", "stop-worker", "restart-server", "no-descriptors")
-# Seconds that a fault may still be felt when it is over: a worker registers again, its offers that
-# came too late are answered.
-_FELT = 5.0
+# What may take an end from a call, by what was seen of it: nobody was there who could have said
+# more. For all that is not listed: a restart of the server, which forgets its rooms and jobs.
+_EXCUSES = {
+    "silent": ("restart-server", "kill-worker"),
+    "lost": ("restart-server", "kill-worker", "stop-worker", "no-descriptors"),
+}
+# Seconds that the worker has to answer, in which an earlier fault may still be felt.
+_FELT = 3.0
 # What a worker may have more of, when all is well again, than before the faults: the share, and so
 # many more.
 FLAT = {"MB": (0.5, 50.0), "threads": (0.0, 4.0), "descriptors": (0.0, 8.0)}
@@ -26,10 +29,6 @@ class Incident:
     worker: int | None
     text: str
 
-    def hits(self, start: float, end: float) -> bool:
-        """Whether it was felt between these times."""
-        return self.start <= end and self.end + _FELT >= start
-
 
 @dataclass(frozen=True)
 class Seen:
@@ -38,7 +37,7 @@ class Seen:
     `outcome` is one of `calls.Call`'s, or `not made`: the server would not take it. `end` is when
     that was seen. `workers` are those that were asked for it, `progress` is when a process of the
     last of these became ready for the last time before the end. `reports` are the final states that
-    the server heard, `unknown` how many reports came later. `launches` counts the processes that
+    workers reported, `unknown` how many reports came when the job had ended. `launches` counts the processes that
     began the job.
     """
 
@@ -63,14 +62,27 @@ def frozen(incidents: Sequence[Incident], start: float, end: float) -> float:
     )
 
 
-def excused(seen: Seen, incidents: Sequence[Incident]) -> str:
-    """Name what has made it impossible to say what became of the call; nothing if there is none.
+def due(seen: Seen, incidents: Sequence[Incident], bound: float) -> float:
+    """When the call must have had its end.
+
+    That is `bound` seconds after the later of the call and the last progress of its worker; a time
+    in which something was stopped does not count.
+    """
+    since = max(seen.dispatched, min(seen.progress, seen.end))
+    return since + bound + frozen(incidents, since, seen.end)
+
+
+def excused(seen: Seen, incidents: Sequence[Incident], until: float) -> str:
+    """Name what has made it impossible to say, until then, what became of the call; or nothing.
 
     The server is everyone's. A worker is one that was asked or, if that is not known, any.
     """
+    kinds = _EXCUSES.get(seen.outcome, ("restart-server",))
+    since = seen.dispatched - (_FELT if seen.outcome == "lost" else 0.0)
     for incident in incidents:
         concerns = incident.worker is None or not seen.workers or incident.worker in seen.workers
-        if incident.kind in _NOT_THERE and concerns and incident.hits(seen.dispatched, seen.end):
+        felt = incident.start <= min(until, seen.end) and incident.end >= since
+        if incident.kind in kinds and concerns and felt:
             return incident.kind
     return ""
 
@@ -78,23 +90,21 @@ def excused(seen: Seen, incidents: Sequence[Incident]) -> str:
 def judge_call(seen: Seen, incidents: Sequence[Incident], bound: float) -> list[str]:
     """Return which invariants a call breaks.
 
-    It must be served, refused or reported as failed, once, no later than `bound` seconds after the
-    later of the call and the last progress of its worker; a time in which something was stopped
-    does not count.
+    It must be served, refused or reported as failed, once, and before it is `due`.
     """
-    excuse = excused(seen, incidents)
+    limit = due(seen, incidents, bound)
+    if excused(seen, incidents, limit):
+        return []
     broken = []
+    took = seen.end - seen.dispatched
     if seen.outcome in ("silent", "lost", "not made"):
-        if not excuse:
-            broken.append(f"{seen.outcome} after {seen.end - seen.dispatched:.1f} s")
-    else:
-        since = max(seen.dispatched, min(seen.progress, seen.end))
-        took = seen.end - since - frozen(incidents, since, seen.end)
-        if took > bound and not excuse:
-            broken.append(f"{seen.outcome} after {took:.1f} s, its bound is {bound:.1f} s")
-    if len(seen.reports) + seen.unknown > 1 and not excuse:
+        broken.append(f"{seen.outcome} after {took:.1f} s")
+    elif seen.end > limit:
+        most = limit - seen.dispatched
+        broken.append(f"{seen.outcome} after {took:.1f} s, its bound was {most:.1f} s")
+    if len(seen.reports) + seen.unknown > 1:
         broken.append(f"reported {len(seen.reports) + seen.unknown} times")
-    if seen.launches > 1 and not excuse:
+    if seen.launches > 1:
         broken.append(f"launched {seen.launches} times")
     if seen.outcome == "refused" and seen.launches:
         broken.append("refused, and launched")
