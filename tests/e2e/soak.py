@@ -71,6 +71,10 @@ class Member:
         assert self.worker.process is not None
         return psutil.Process(self.worker.process.pid)
 
+    def runs(self) -> bool:
+        """Whether the worker has not ended."""
+        return self.worker.process is not None and self.worker.process.poll() is None
+
     def pool(self) -> list[psutil.Process]:
         """The processes of its pool: what its fork server has started."""
         with contextlib.suppress(psutil.Error):
@@ -117,7 +121,7 @@ class Soak:
     ) -> None:
         self.server, self.pace, self.options = server, pace, options
         self.caller = Caller(server, name)
-        settings = Settings(timeout=T * pace, idle=2, drain=3, unlimited=True, memory_limit=LIMIT)
+        settings = Settings(timeout=T * pace, idle=1, drain=3, unlimited=True, memory_limit=LIMIT)
         self.members = [
             Member(
                 number,
@@ -165,14 +169,13 @@ class Soak:
 
     async def _start(self, member: Member) -> None:
         """Start a worker, or start it again, and note what it takes when it has nothing to do."""
-        await member.worker.start()
         since = time.monotonic()
+        await member.worker.start()
         await until(
-            lambda: any(note.at > since - 60 for note in member.worker.notes("ready")),
+            lambda: any(note.at > since for note in member.worker.notes("ready")),
             BACK * self.pace,
             "a first process is ready",
         )
-        await until(lambda: len(member.pool()) >= 2, BACK * self.pace, "the pool is warm")
         member.before = member.held()
 
     @contextlib.asynccontextmanager
@@ -325,8 +328,7 @@ class Soak:
         """Start a worker that has ended, unless another fault has done so already."""
         async with member.coming_back:
             await self.up.wait()
-            process = member.worker.process
-            if process is not None and process.poll() is None:
+            if member.runs():
                 return
             try:
                 await self._start(member)
@@ -403,6 +405,11 @@ class Soak:
         if served < LAST_CALLS:
             self.broken.append(f"{CALM * self.pace:.0f} s after the last fault no call is served")
         for member in self.members:
+            if not member.runs():
+                self.broken.append(
+                    f"worker {member.number} has ended: {member.worker.log()[-600:]}"
+                )
+                continue
             with contextlib.suppress(TooLateError):
                 await until(
                     lambda: not judge_flat(member.before, member.held()),  # noqa: B023

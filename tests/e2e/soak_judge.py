@@ -37,8 +37,8 @@ class Seen:
     `outcome` is one of `calls.Call`'s, or `not made`: the server would not take it. `end` is when
     that was seen. `workers` are those that were asked for it, `progress` is when a process of the
     last of these became ready for the last time before the end. `reports` are the final states that
-    workers reported, `unknown` how many reports came when the job had ended. `launches` counts the processes that
-    began the job.
+    workers reported, `unknown` how many reports came when the job had ended. `launches` counts the
+    processes that began the job.
     """
 
     room: str

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# What is done to a worker or to the server; each kind comes once before one comes again.
+# What is done to a worker or to the server.
 KINDS = (
     "kill-child",  # SIGKILL of a process of the pool
     "stop-child",  # SIGSTOP of one, then SIGCONT
@@ -27,7 +27,7 @@ MOODS = ("raise", "hang", "exit", "fork", "die", "slow 1.5")
 
 # Seconds: between two faults and between two calls, on average; how long a fault lasts; that all is
 # well before the first and after the last.
-_FAULTS, _CALLS = 5.0, 2.0
+_FAULTS, _CALLS = 5.0, 1.3
 _LASTS = {
     "stop-child": (1.0, 6.0),
     "stop-worker": (1.0, 10.0),
@@ -35,7 +35,7 @@ _LASTS = {
     "no-fork": (2.0, 12.0),
     "no-descriptors": (2.0, 8.0),
     "full-disk": (2.0, 8.0),
-    "bad-prewarm": (3.0, 20.0),
+    "bad-prewarm": (5.0, 30.0),
 }
 _BEFORE, _AFTER = 5.0, 30.0
 
@@ -96,10 +96,13 @@ def _times(draw: random.Random, every: float, start: float, end: float) -> Itera
 
 
 def _dealt(draw: random.Random, end: float) -> Iterator[tuple[float, str]]:
-    """Yield times and kinds; all kinds come, in an order of their own, before one comes again."""
+    """Yield times and kinds; all kinds come, at random, before they come again.
+
+    What the project is about, prewarms that fail, comes twice as often as each other kind.
+    """
     deck: list[str] = []
     for at in _times(draw, _FAULTS, _BEFORE, end):
-        deck = deck or draw.sample(KINDS, len(KINDS))
+        deck = deck or draw.sample([*KINDS, "bad-prewarm"], len(KINDS) + 1)
         yield at, deck.pop()
 
 
