@@ -410,18 +410,26 @@ class Soak:
                     f"worker {member.number} has ended: {member.worker.log()[-600:]}"
                 )
                 continue
-            with contextlib.suppress(TooLateError):
-                await until(
-                    lambda: not judge_flat(member.before, member.held()),  # noqa: B023
-                    CALM * self.pace,
-                    "",
-                )
+            await self._let_calm_down(member)
             after = member.held()
             grown = judge_flat(member.before, after)
             self.broken += [f"worker {member.number} has grown: {text}" for text in grown]
             flat = ", ".join(f"{member.before[n]:.0f} → {after[n]:.0f} {n}" for n in after)
             spawns = len(member.worker.notes("prewarm"))
             self.told.append(f"worker {member.number}: {flat}; {spawns} prewarms")
+
+    async def _let_calm_down(self, member: Member) -> None:
+        """Wait until a worker takes no more than before, and empty the rooms that are left.
+
+        An agent whose server is restarted opens its room again, after its caller has hung up.
+        """
+        bound = time.monotonic() + CALM * self.pace
+        rooms = self.caller.http().room
+        while judge_flat(member.before, member.held()) and time.monotonic() < bound:
+            for room in (await rooms.list_rooms(api.ListRoomsRequest())).rooms:
+                with contextlib.suppress(api.TwirpError):
+                    await rooms.delete_room(api.DeleteRoomRequest(room=room.name))
+            await asyncio.sleep(1.0)
 
     async def _end_worker(self, member: Member) -> None:
         """Ask a worker to end: by itself, in time, and with nothing left."""
