@@ -91,15 +91,12 @@ class Member:
             "descriptors": float(me.num_fds()),
         }
 
-    def choose(self, wanted: str) -> psutil.Process | None:
-        """A process of its pool that is at this moment, or None."""
+    def moments(self) -> list[tuple[str, psutil.Process]]:
+        """The processes of its pool, each with what it does."""
         words: dict[int, list[str]] = {}
         for note in self.worker.notes():
             words.setdefault(note.pid, []).append(note.words[0])
-        for child in self.pool():
-            if moment(words.get(child.pid, [])) == wanted:
-                return child
-        return None
+        return [(moment(words.get(child.pid, [])), child) for child in self.pool()]
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
@@ -337,24 +334,25 @@ class Soak:
 
     async def _hit_child(self, fault: Fault, member: Member) -> str:
         """Kill or stop a process of the pool, at the moment that the fault asks for."""
-        found: list[psutil.Process] = []
+        found: list[tuple[str, psutil.Process]] = []
 
         def look() -> bool:
-            if (child := member.choose(fault.moment)) is not None:
-                found.append(child)
+            found[:] = [one for one in member.moments() if one[0] == fault.moment]
             return bool(found)
 
         try:
             await until(look, 5.0, "a process at that moment")
         except TooLateError:
-            found = member.pool()
+            found = member.moments()  # then another one
         if not found:
             return ""
+        at, process = found[0]
         if fault.kind == "kill-child":
-            found[0].kill()
+            process.kill()
         else:
-            await self._stop(found[0], fault.lasts)
-        return f"{fault}, process {found[0].pid}"
+            await self._stop(process, fault.lasts)
+        lasts = f" for {fault.lasts:.1f} s" if fault.lasts else ""
+        return f"{fault.kind} {at} of worker {fault.worker}{lasts}, process {process.pid}"
 
     async def _stop(self, process: psutil.Process, seconds: float) -> None:
         process.send_signal(signal.SIGSTOP)

@@ -72,17 +72,18 @@ def due(seen: Seen, incidents: Sequence[Incident], bound: float) -> float:
     return since + bound + frozen(incidents, since, seen.end)
 
 
-def excused(seen: Seen, incidents: Sequence[Incident], until: float) -> str:
-    """Name what has made it impossible to say, until then, what became of the call; or nothing.
+def concerns(incident: Incident, seen: Seen) -> bool:
+    """Whether a fault has hit the server or a worker that was asked; any, if that is not known."""
+    return incident.worker is None or not seen.workers or incident.worker in seen.workers
 
-    The server is everyone's. A worker is one that was asked or, if that is not known, any.
-    """
+
+def excused(seen: Seen, incidents: Sequence[Incident], until: float) -> str:
+    """Name what has made it impossible to say, until then, what became of the call; or nothing."""
     kinds = _EXCUSES.get(seen.outcome, ("restart-server",))
     since = seen.dispatched - (_FELT if seen.outcome == "lost" else 0.0)
     for incident in incidents:
-        concerns = incident.worker is None or not seen.workers or incident.worker in seen.workers
         felt = incident.start <= min(until, seen.end) and incident.end >= since
-        if incident.kind in kinds and concerns and felt:
+        if incident.kind in kinds and felt and concerns(incident, seen):
             return incident.kind
     return ""
 
@@ -136,12 +137,14 @@ def moment(words: Sequence[str]) -> str:
 def timeline(seen: Seen, incidents: Sequence[Incident], begin: float) -> list[str]:
     """Return the lines of a call's timeline, in seconds of the soak that began at `begin`.
 
-    Faults stand in it from 10 s before the call on.
+    Faults stand in it from 10 s before the call on, those of the server and of its workers.
     """
     faults = [
         (incident.start, f"fault: {incident.text}")
         for incident in incidents
-        if incident.end > seen.dispatched - 10 and incident.start < seen.end
+        if concerns(incident, seen)
+        and incident.end > seen.dispatched - 10
+        and incident.start < seen.end
     ]
     events = [
         (seen.dispatched, f"dispatched ({seen.room})"),

@@ -145,6 +145,7 @@ def test_the_timeline_has_the_call_and_the_faults_around_it_in_order() -> None:
         incident("no-fork", 95.0, 96.0),
         incident("full-disk", 50.0, 60.0),
         incident("stop-child", 120.0, 121.0),
+        incident("memory", 120.0, 121.0, worker=1),
     ]
     assert timeline(seen, faults, begin=90.0) == [
         "    5.00 s  fault: no-fork",
