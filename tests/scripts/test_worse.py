@@ -10,7 +10,15 @@ import pytest
 from procpool.base.errors import UserError
 from procpool.catalog.releases import Release
 from procpool.suite import worse
-from procpool.suite.worse import Comparison, Figures, compare, complaints, load_known, load_modes
+from procpool.suite.worse import (
+    Comparison,
+    Figures,
+    Known,
+    compare,
+    complaints,
+    load_known,
+    load_modes,
+)
 
 NOTHING: Figures = dict.fromkeys(worse.FIGURES, 0) | {"cpu": 0.0, "close": 0.0}
 WINDOW = 15.0
@@ -53,7 +61,7 @@ def compared(**patched: float) -> Comparison:
 
 
 def test_the_list_is_strict() -> None:
-    known = {"a-mode": {"1.5.11": ["left_threads"]}}
+    known = Known({"a-mode": {"1.5.11": ["left_threads"]}}, {"a-mode": {"1.5.11": ["spawned"]}})
     assert complaints(compared(left_threads=2), known) == []
     assert complaints(compared(left_threads=2, cpu=9.0), known) == [
         "a-mode on 1.5.11: cpu is worse: 9.0, unpatched 0.0"
@@ -62,11 +70,12 @@ def test_the_list_is_strict() -> None:
         "a-mode on 1.5.11: left_threads is not worse any more: "
         "take it off the list in known_failures.toml"
     ]
-    assert complaints(compared(), {"a-mode": {"1.8.9": ["left_threads"]}}) == []
+    assert complaints(compared(left_threads=2, spawned=99), known) == []
+    assert complaints(compared(), Known({"a-mode": {"1.8.9": ["left_threads"]}}, {})) == []
 
 
 def test_the_table_marks_what_is_worse() -> None:
-    known = {"a-mode": {"1.5.11": ["left_threads"]}}
+    known = Known({"a-mode": {"1.5.11": ["left_threads"]}}, {})
     text = worse.table([compared(left_threads=2, cpu=9.0)], known)
     assert "| 0 → 2* " in text and "| 0.0 → 9.0! " in text
     assert len({len(line) for line in text.splitlines()}) == 1
@@ -75,13 +84,16 @@ def test_the_table_marks_what_is_worse() -> None:
 def test_what_is_listed_must_exist(tmp_path: Path) -> None:
     modes = load_modes()
     known = load_known(modes)
-    assert known.keys() <= modes.keys()
+    assert known.worse.keys() | known.either_way.keys() <= modes.keys()
     path = tmp_path / "known_failures.toml"
-    path.write_text('[no-such-mode]\n"1.5.11" = ["cpu"]\n', "utf-8")
+    path.write_text('[worse.no-such-mode]\n"1.5.11" = ["cpu"]\n', "utf-8")
     with pytest.raises(UserError, match="there is no failure mode no-such-mode"):
         load_known(modes, path)
-    path.write_text('[prewarm-raises]\n"1.5.11" = ["noise"]\n', "utf-8")
+    path.write_text('[either-way.prewarm-raises]\n"1.5.11" = ["noise"]\n', "utf-8")
     with pytest.raises(UserError, match="prewarm-raises has no figure noise"):
+        load_known(modes, path)
+    path.write_text('[better.prewarm-raises]\n"1.5.11" = ["cpu"]\n', "utf-8")
+    with pytest.raises(UserError, match="there is no table better"):
         load_known(modes, path)
 
 
@@ -112,7 +124,7 @@ def test_what_is_not_as_expected_is_repeated(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(worse, "load_known", lambda modes: {})
+    monkeypatch.setattr(worse, "load_known", lambda modes: Known({}, {}))
     assert worse.main(["1.5.11", "--mode", "prewarm-raises"]) == 0
     both = [
         "prewarm-raises-1.5.11-unpatched by 1.5.11",
@@ -127,7 +139,7 @@ def test_what_is_not_as_expected_is_repeated(
 def test_the_default_is_three_releases(
     measured: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    listed = {"prewarm-raises": {"1.0.23": ["cpu"]}}
+    listed = Known({"prewarm-raises": {"1.0.23": ["cpu"]}}, {})
     monkeypatch.setattr(worse, "load_known", lambda modes: listed)
     assert worse.main(["--mode", "prewarm-raises"]) == 1
     releases = list(dict.fromkeys(name.split("-")[2] for name in measured))

@@ -81,6 +81,26 @@ class Comparison:
         return {**vars(self), "worse": list(self.worse)}
 
 
+# Mode -> release -> figures.
+Lists = dict[str, dict[str, list[str]]]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Which figures are known to be worse, and which come out either way and are not judged."""
+
+    worse: Lists
+    either_way: Lists
+
+    def lists(self, found: Comparison, figure: str) -> str:
+        """Return where a figure is listed: "worse", "either way" or, if it is not, nothing."""
+        if figure in self.worse.get(found.mode, {}).get(found.release, []):
+            return "worse"
+        if figure in self.either_way.get(found.mode, {}).get(found.release, []):
+            return "either way"
+        return ""
+
+
 def allowed(figure: str, unpatched: Figures, window: float) -> float:
     """Return the most that a patched pool may take of what `figure` counts.
 
@@ -120,50 +140,55 @@ def load_modes(path: Path = TESTS / "modes.toml") -> dict[str, Mode]:
     return tomllib.loads(path.read_text("utf-8"))
 
 
-def load_known(modes: dict[str, Mode], path: Path = KNOWN) -> dict[str, dict[str, list[str]]]:
-    """Return mode -> release -> the figures that are known to be worse there.
+def load_known(modes: dict[str, Mode], path: Path = KNOWN) -> Known:
+    """Return what is known.
 
-    Raises `UserError` for a mode or a figure that does not exist.
+    Raises `UserError` for a table, a mode or a figure that does not exist.
     """
-    known: dict[str, dict[str, list[str]]] = tomllib.loads(path.read_text("utf-8"))
-    for mode, releases in known.items():
-        if mode not in modes:
-            raise UserError(f"{path.name}: there is no failure mode {mode}: take it off the list")
-        for figure in {figure for figures in releases.values() for figure in figures}:
-            if figure not in FIGURES:
+    tables: dict[str, Lists] = tomllib.loads(path.read_text("utf-8"))
+    if strangers := sorted(tables.keys() - {"worse", "either-way"}):
+        raise UserError(f"{path.name}: there is no table {strangers[0]}: take it off the list")
+    for lists in tables.values():
+        for mode, releases in lists.items():
+            if mode not in modes:
                 raise UserError(
-                    f"{path.name}: {mode} has no figure {figure}: it may be {', '.join(FIGURES)}"
+                    f"{path.name}: there is no failure mode {mode}: take it off the list"
                 )
-    return known
+            for figure in {figure for figures in releases.values() for figure in figures}:
+                if figure not in FIGURES:
+                    raise UserError(
+                        f"{path.name}: {mode} has no figure {figure}: "
+                        f"it may be {', '.join(FIGURES)}"
+                    )
+    return Known(tables.get("worse", {}), tables.get("either-way", {}))
 
 
-def complaints(found: Comparison, known: dict[str, dict[str, list[str]]]) -> list[str]:
+def complaints(found: Comparison, known: Known) -> list[str]:
     """Return what is not as expected in a comparison, a line each."""
-    listed = known.get(found.mode, {}).get(found.release, [])
     where = f"{found.mode} on {found.release}"
     lines = []
     for figure in FIGURES:
-        if figure in found.worse and figure not in listed:
+        is_worse, listed = figure in found.worse, known.lists(found, figure)
+        if is_worse and not listed:
             values = f"{found.patched[figure]}, unpatched {found.unpatched[figure]}"
             lines.append(f"{where}: {figure} is worse: {values}")
-        elif figure in listed and figure not in found.worse:
+        elif listed == "worse" and not is_worse:
             lines.append(
                 f"{where}: {figure} is not worse any more: take it off the list in {KNOWN.name}"
             )
     return lines
 
 
-def table(found: list[Comparison], known: dict[str, dict[str, list[str]]]) -> str:
+def table(found: list[Comparison], known: Known) -> str:
     """Return one table: a row for each mode and release, `unpatched → patched` in each cell.
 
     What is worse is marked: `!`, or `*` if that is known.
     """
     rows = [("release", "failure mode", *_COLUMNS.values())]
     for one in found:
-        listed = known.get(one.mode, {}).get(one.release, [])
         cells = []
         for figure in FIGURES:
-            mark = ("*" if figure in listed else "!") if figure in one.worse else ""
+            mark = ("*" if known.lists(one, figure) else "!") if figure in one.worse else ""
             cells.append(f"{_text(one.unpatched[figure])} → {_text(one.patched[figure])}{mark}")
         rows.append((one.release, one.mode, *cells))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
