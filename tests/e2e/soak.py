@@ -531,7 +531,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 continue
             release = environment["release"]
             name = f"{release}-{kind}"
-            one = soak(program, folder / name, name, Path(environment[kind]), options)
+            try:
+                one = soak(program, folder / name, name, Path(environment[kind]), options)
+            except TooLateError as error:  # it has not come as far as the first call
+                print(f"error: {name}: {' '.join(str(error).split())}", file=sys.stderr)
+                print(f"what the server and the workers logged: {folder}", file=sys.stderr)
+                return 1
             written.append(
                 {
                     "release": release,
