@@ -137,13 +137,13 @@ def moment(words: Sequence[str]) -> str:
 def timeline(seen: Seen, incidents: Sequence[Incident], begin: float) -> list[str]:
     """Return the lines of a call's timeline, in seconds of the soak that began at `begin`.
 
-    Faults stand in it from 10 s before the call on, those of the server and of its workers.
+    Faults stand in it from 30 s before the call on, those of the server and of its workers.
     """
     faults = [
         (incident.start, f"fault: {incident.text}")
         for incident in incidents
         if concerns(incident, seen)
-        and incident.end > seen.dispatched - 10
+        and incident.end > seen.dispatched - 30
         and incident.start < seen.end
     ]
     events = [
