@@ -94,6 +94,19 @@ def e2e_ci(session: nox.Session) -> None:
     step(session, "e2e", "--ci", "--tests-python", python, *session.posargs)
 
 
+@nox.session(allow_parallel=True, default=False)
+def soak(session: nox.Session) -> None:
+    """Soak workers under random faults: nox -s soak -- --minutes 10 --seed 1 --workers 3"""
+    session.install("--group", "e2e", env=COMPILE)
+    step(session, "soak", "--tests-python", str(Path(session.bin, "python")), *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def worse(session: nox.Session) -> None:
+    """Compare what a failing pool costs, unpatched and patched: nox -s worse -- 1.5.11"""
+    step(session, "worse", *session.posargs)
+
+
 @nox.session(name="upstream-pr", venv_backend="none", allow_parallel=True, tags=["products"])
 def upstream_pr(session: nox.Session) -> None:
     """Make the upstream pull request: nox -s upstream-pr -- CLONE BASE; no clone: a stand-in"""
@@ -161,7 +174,7 @@ def types(session: nox.Session) -> None:
     session.install(*TOOLING, "--group", "types", "--group", "tests", "--group", "regression")
     session.run("mypy", "noxfile.py", "benchmarks", "scripts", "tests/scripts")
     # The suite runs on 3.9 too, which mypy no longer knows: ruff looks after that.
-    session.run("mypy", "--python-version", "3.10", "tests/regression")
+    session.run("mypy", "--python-version", "3.10", "tests/regression", "tests/worse")
     session.run("mypy", "tests/e2e")
 
 

@@ -787,6 +787,20 @@ def _end_group(group: int) -> None:
             time.sleep(0.05)
 
 
+def _report(saw: list[str]) -> dict[str, Any] | None:
+    """Take the scenario's line of JSON out of what it printed, and return it, or None.
+
+    Processes of the pool may print their last words after it.
+    """
+    for number in reversed(range(len(saw))):
+        with contextlib.suppress(ValueError):
+            seen: dict[str, Any] = json.loads(saw[number])
+            if isinstance(seen, dict) and "stalled" in seen:
+                del saw[number]
+                return seen
+    return None
+
+
 def run_live(python: str, seconds: float, stalled_after: float) -> dict[str, Any]:
     """Run the scenario with an interpreter; return its numbers, `result` and what it `saw`.
 
@@ -816,12 +830,10 @@ def run_live(python: str, seconds: float, stalled_after: float) -> dict[str, Any
             child.wait()
         output.seek(0)
         saw = output.read().decode("utf-8", "replace").splitlines()
-    try:
-        seen: dict[str, Any] = json.loads(saw[-1])
-        stalled, waited = seen["stalled"], seen["waited"]
-    except (IndexError, KeyError, TypeError, ValueError):
+    if (seen := _report(saw)) is None:
         text = f"nothing was proved in the time there is: {' '.join(saw[-1:]) or 'no output'}"
         return {"result": "inconclusive", "text": text, "saw": saw[-20:]}
+    stalled, waited = seen["stalled"], seen["waited"]
     if not stalled:
         result, text = (
             "no stall",
@@ -831,7 +843,7 @@ def run_live(python: str, seconds: float, stalled_after: float) -> dict[str, Any
         result, text = "stall", f"{stalled} of 3 jobs still waited after {waited:.0f} s"
     else:
         result, text = "inconclusive", f"importing took too long to wait more than {waited:.0f} s"
-    return {"result": result, "text": text, "saw": saw[:-1], **seen}
+    return {"result": result, "text": text, "saw": saw, **seen}
 
 
 def add_live(finding: Finding, live: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ STEPS = {
     "revisions": "editing.revisions",
     "suite": "suite.run",
     "e2e": "suite.e2e",
+    "soak": "suite.soak",
+    "worse": "suite.worse",
     "times": "suite.times",
     "prefixes": "suite.prefixes",
     "mutants": "suite.mutants",

@@ -7,11 +7,14 @@ time. What happens is noted in the file `notes`, a line each: monotonic seconds,
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import faulthandler
 import inspect
 import json
 import math
 import multiprocessing
+import multiprocessing.process
 import os
 import signal
 import sys
@@ -26,16 +29,19 @@ from livekit.agents import JobContext, JobExecutorType, JobProcess, JobRequest, 
 SETTINGS: dict[str, Any] = json.loads(os.environ["E2E_SETTINGS"])
 FOLDER = Path(SETTINGS["folder"])
 AGENT_SERVER = hasattr(agents, "AgentServer")
+# What a process has grown by.
+KEPT: list[bytes] = []
 
 
 def note(*words: object) -> None:
     """Append one line; a single write, so that processes do not mix theirs."""
     line = " ".join(str(word) for word in (f"{time.monotonic():.3f}", os.getpid(), *words))
-    out = os.open(FOLDER / "notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        os.write(out, f"{line}\n".encode())
-    finally:
-        os.close(out)
+    with contextlib.suppress(OSError):  # a soak has full disks, and workers that can open nothing
+        out = os.open(FOLDER / "notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            os.write(out, f"{line}\n".encode())
+        finally:
+            os.close(out)
 
 
 def prewarm(process: JobProcess) -> None:
@@ -62,6 +68,10 @@ def prewarm(process: JobProcess) -> None:
             pass
     if mood == "share":
         share_a_core(float(numbers[0]))
+    if mood == "grow":
+        KEPT.append(b"x" * int(float(numbers[0]) * 2**20))
+    if mood == "full":  # a file that never has space
+        Path("/dev/full").write_text("the model", "utf-8")
     note("ready")
 
 
@@ -124,6 +134,13 @@ def preload() -> None:
     agents.Plugin.register_plugin(Preload())
 
 
+def start_unless_told(self: multiprocessing.process.BaseProcess) -> None:
+    """Start a process; fail as a full process table does while the file `no-fork` is there."""
+    if (FOLDER / "no-fork").exists():
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    START(self)
+
+
 def make() -> Any:
     """The AgentServer or, in releases before it, the WorkerOptions: what run_app takes."""
     options = {
@@ -134,6 +151,7 @@ def make() -> Any:
         "initialize_process_timeout": SETTINGS["timeout"],
         "shutdown_process_timeout": 3.0,
         "job_executor_type": JobExecutorType(SETTINGS["executor"]),
+        "job_memory_limit_mb": SETTINGS["memory_limit"],
         "host": "127.0.0.1",
         "port": 0,
     }
@@ -157,6 +175,8 @@ def make() -> Any:
 faulthandler.register(signal.SIGUSR2, all_threads=True)
 if SETTINGS["preload"]:
     preload()
+START = multiprocessing.process.BaseProcess.start
+multiprocessing.process.BaseProcess.start = start_unless_told  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["dev"]:  # it would start the worker anew when a file changes

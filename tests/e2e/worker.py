@@ -34,7 +34,8 @@ class Settings:
     fork server import the package once, as any plugin does, so that a spawn is cheap. `cores` pins
     the worker to these. `drain` is the limit of its drain in seconds; None: a worker in dev mode,
     which does not drain. `unlimited`: it takes calls however many wait already; otherwise releases
-    that count those (from 1.5 on) take as many as they keep idle processes.
+    that count those (from 1.5 on) take as many as they keep idle processes. `memory_limit` is that
+    of a process, in MB; 0: none.
     """
 
     mood: str = "well"
@@ -46,6 +47,7 @@ class Settings:
     cores: tuple[int, ...] = ()
     drain: int | None = 3
     unlimited: bool = False
+    memory_limit: float = 0.0
 
     @property
     def wait(self) -> float:

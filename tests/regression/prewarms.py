@@ -7,6 +7,7 @@ The state that outlives a child (how often prewarm ran, which jobs ran) is kept 
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import threading
@@ -72,6 +73,13 @@ def prewarm(proc: Any) -> None:
         # the failure is reported at once, but the child stays: a thread of it does not end
         threading.Thread(target=time.sleep, args=(plan.hang,)).start()
         raise RuntimeError("prewarm failed on purpose, and the child lingers")
+    elif plan.kind == "leave_a_fork":
+        # which outlives the child, and holds what the child had open
+        fork = multiprocessing.get_context("fork")
+        fork.Process(target=time.sleep, args=(plan.hang,)).start()
+        raise RuntimeError("prewarm failed on purpose, and left a process")
+    elif plan.kind == "die_idle":
+        threading.Timer(0.05, os._exit, [1]).start()
     else:
         raise AssertionError(f"unknown kind of prewarm: {plan.kind}")
 

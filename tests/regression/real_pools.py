@@ -134,6 +134,37 @@ class _Records(logging.Handler):
         self._records.append(record)
 
 
+def make_pool(
+    *,
+    context: str = "forkserver",
+    idle: int = 0,
+    initialize_timeout: float,
+    memory_limit_mb: float = 0,
+    thread: bool = False,
+) -> ProcPool:
+    """Make a ProcPool of the release under test; `initialize_timeout` is T, in seconds."""
+    executor = job.JobExecutorType.THREAD if thread else job.JobExecutorType.PROCESS
+    kwargs: dict[str, Any] = {
+        "initialize_process_fnc": prewarms.prewarm,
+        "job_entrypoint_fnc": prewarms.entrypoint,
+        "session_end_fnc": None,
+        "simulation_end_fnc": None,
+        "num_idle_processes": idle,
+        "job_executor_type": executor,
+        "initialize_timeout": initialize_timeout,
+        "close_timeout": CLOSE_TIMEOUT,
+        "session_end_timeout": 5.0,
+        "inference_executor": None,
+        "memory_warn_mb": 0,
+        "memory_limit_mb": memory_limit_mb,
+        "http_proxy": None,
+        "mp_ctx": mp.get_context(context),
+        "loop": asyncio.get_running_loop(),
+    }
+    known = inspect.signature(ProcPool.__init__).parameters
+    return ProcPool(**{k: v for k, v in kwargs.items() if k in known})
+
+
 class Pool:
     """A ProcPool of the release under test, a plan for its children, ears for its events."""
 
@@ -150,27 +181,12 @@ class Pool:
         """`initialize_timeout` is the pool's, from which it has its bounds; `guard` by default.
         A process that hangs has `hang_timeout`, and every other one `guard`.
         """
-        kwargs: dict[str, Any] = {
-            "initialize_process_fnc": prewarms.prewarm,
-            "job_entrypoint_fnc": prewarms.entrypoint,
-            "session_end_fnc": None,
-            "simulation_end_fnc": None,
-            "num_idle_processes": idle,
-            "job_executor_type": job.JobExecutorType.THREAD
-            if thread
-            else job.JobExecutorType.PROCESS,
-            "initialize_timeout": initialize_timeout or guard,
-            "close_timeout": CLOSE_TIMEOUT,
-            "session_end_timeout": 5.0,
-            "inference_executor": None,
-            "memory_warn_mb": 0,
-            "memory_limit_mb": 0,
-            "http_proxy": None,
-            "mp_ctx": mp.get_context(context),
-            "loop": asyncio.get_running_loop(),
-        }
-        known = inspect.signature(ProcPool.__init__).parameters
-        self.pool = ProcPool(**{k: v for k, v in kwargs.items() if k in known})
+        self.pool = make_pool(
+            context=context,
+            idle=idle,
+            initialize_timeout=initialize_timeout or guard,
+            thread=thread,
+        )
         self.plan = plan
         self._hang_timeout = hang_timeout
         self.report = Report()
@@ -284,7 +300,7 @@ def run_group(scenarios: dict[str, Scenario]) -> dict[str, Report]:
 
     The report `everything` tells what all of them left behind.
     """
-    _warm_the_fork_server()
+    warm_the_fork_server()
     base = Baseline()
     everything = Report()
 
@@ -348,7 +364,7 @@ def check_nothing_left(report: Report) -> None:
 
 
 @functools.cache
-def _warm_the_fork_server() -> None:
+def warm_the_fork_server() -> None:
     """Have the imports behind us: a child that pays for them cannot be ready within T."""
     context: Any = mp.get_context("forkserver")
     # what the worker preloads; the fork server passes over a module that the release lacks

@@ -8,7 +8,7 @@ import pytest
 from conftest import PATCH, POOL, POOL_TEXT
 from procpool.base.errors import UserError
 from procpool.catalog.series import Series
-from procpool.patching.apply import apply_series
+from procpool.patching.apply import CHANGE_MARK, apply_series, main
 
 MakeSeries = Callable[..., Series]
 AFTER = POOL_TEXT.replace("line 2\n", "line two\n", 1).replace("line 22\n", "line twenty-two\n")
@@ -80,3 +80,47 @@ def test_no_git(
 def test_no_such_tree(tmp_path: Path, make_series: MakeSeries) -> None:
     with pytest.raises(UserError, match="not a directory"):
         apply_series(make_series(PATCH), tmp_path / "none")
+
+
+def test_a_tree_that_cannot_take_its_place_stays(
+    tree: Path, make_series: MakeSeries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def fail(path: Path, target: Path) -> Path:
+        if path.name == "new":
+            raise OSError("no space left")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="no space left"):
+        apply_series(make_series(PATCH), tree)
+    assert (tree / POOL).read_text() == POOL_TEXT
+
+
+def test_why_a_patch_does_not_apply(tree: Path, make_series: MakeSeries) -> None:
+    absent = PATCH.replace("livekit/agents/pool.py", "livekit/agents/absent.py")
+    with pytest.raises(UserError, match=r"change-1/v1\.0\.0\.patch does not apply: .*absent\.py"):
+        apply_series(make_series(absent), tree)
+    (tree / POOL).write_text(POOL_TEXT * 2)
+    with pytest.raises(UserError, match=r"hunk 1 of 2: its old text stands 2 times"):
+        apply_series(make_series(PATCH), tree)
+
+
+def test_a_patch_in_the_middle_that_is_there_already(tree: Path, make_series: MakeSeries) -> None:
+    first, second = PATCH.split("@@ -20")[0], PATCH.split("@@ -1,5")[0]
+    second += "@@ -20" + PATCH.split("@@ -20")[1]
+    (tree / POOL).write_text(POOL_TEXT.replace("line 2\n", "line two\n"))
+    with pytest.raises(UserError, match=r"already patched.* \(change-1/v1\.0\.0\.patch is in it\)"):
+        apply_series(make_series(first, second), tree)
+    (tree / POOL).write_text(f"{POOL_TEXT}# {CHANGE_MARK}\n")
+    with pytest.raises(UserError, match="already patched: start from a pristine release"):
+        apply_series(make_series(PATCH), tree)
+
+
+def test_a_series_is_applied_from_the_command_line(
+    tree: Path, make_series: MakeSeries, capsys: pytest.CaptureFixture[str]
+) -> None:
+    patches = make_series(PATCH).folder
+    assert main(["v1.0.0", str(tree), "--patches", str(patches)]) == 0
+    assert capsys.readouterr().out == f"{POOL}\n" and (tree / POOL).read_text() == AFTER

@@ -245,3 +245,73 @@ def test_a_line_or_a_series(patches: Path) -> None:
     assert versions("v1.0.2") == ["1.0.2"]
     with pytest.raises(UserError, match=r"the lines are v1\.0\.0; series within them are v1\.0\.2"):
         versions("v1.0.1")
+
+
+def rewrite(wheel: Path, drop: str = "", **more: str) -> Path:
+    """Write the wheel anew without the files that end in `drop`, with `more` text at their end."""
+    with zipfile.ZipFile(wheel) as archive:
+        members = [(info, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for info, data in members:
+            if not (drop and info.filename.endswith(drop)):
+                archive.writestr(info, data)
+        for name, text in more.items():
+            archive.writestr(name, text)
+    return wheel
+
+
+@pytest.mark.parametrize("name", ["METADATA", "RECORD", "version.py"])
+def test_a_wheel_that_lacks_a_file(
+    wheel: Path, make_series: MakeSeries, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(UserError, match=f"holds no .*{name}$"):
+        build(rewrite(wheel, drop=name), make_series(PATCH), tmp_path / "dist")
+    assert not (tmp_path / "dist").exists()
+
+
+def test_a_wheel_with_an_unsafe_path(wheel: Path, make_series: MakeSeries, tmp_path: Path) -> None:
+    bad = rewrite(wheel, **{"../../outside": "x"})
+    with pytest.raises(UserError, match=r"the wheel holds an unsafe path: \.\./\.\./outside$"):
+        build(bad, make_series(PATCH), tmp_path / "dist")
+
+
+def test_a_release_that_does_not_state_its_version(
+    wheel: Path, make_series: MakeSeries, tmp_path: Path
+) -> None:
+    bad = rewrite(wheel, "version.py", **{"livekit/agents/version.py": "version = 1\n"})
+    with pytest.raises(UserError, match=r"version\.py of the release does not state its version"):
+        build(bad, make_series(PATCH), tmp_path / "dist")
+
+
+def test_files_that_a_patch_adds_or_removes(
+    wheel: Path, make_series: MakeSeries, tmp_path: Path
+) -> None:
+    head = PATCH.split("diff --git")[0]
+    patch = (
+        f"{head}--- a/livekit/agents/zebra.py\n+++ /dev/null\n@@ -1 +0,0 @@\n-zebra\n"
+        "--- /dev/null\n+++ b/livekit/agents/new.py\n@@ -0,0 +1 @@\n+new = 1\n"
+    )
+    with zipfile.ZipFile(build(wheel, make_series(patch), tmp_path / "dist")) as archive:
+        names = archive.namelist()
+        notice = archive.read(f"{INFO}/procpool/NOTICE").decode()
+        assert archive.read("livekit/agents/new.py").startswith(b"new = 1\n# Modified by ")
+        record = archive.read(f"{INFO}/RECORD").decode()
+    assert "livekit/agents/zebra.py" not in names and "zebra" not in record
+    assert "new.py,sha256=" in record
+    assert "zebra.py\n" in notice and "        removed\n" in notice
+    assert "        upstream: not in upstream's release\n" in notice
+
+
+@pytest.mark.parametrize("name", ["livekit_agents.whl", "livekit_agents.zip"])
+def test_what_is_neither_a_wheel_nor_an_sdist(
+    wheel: Path, make_series: MakeSeries, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(UserError, match=r"Invalid (wheel|sdist) filename.*'livekit_agents"):
+        build(wheel.rename(tmp_path / name), make_series(PATCH), tmp_path / "dist")
+
+
+@pytest.mark.parametrize("seconds", ["0", "99999999999"])
+def test_a_date_that_no_zip_file_can_hold(monkeypatch: pytest.MonkeyPatch, seconds: str) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", seconds)
+    with pytest.raises(UserError, match=f"outside what a zip file can hold.*'{seconds}'"):
+        environment_stamp()

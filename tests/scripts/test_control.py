@@ -77,3 +77,11 @@ def test_a_record_that_cannot_be_read_is_named(text: str, tmp_path: Path) -> Non
     (tmp_path / "control" / "1.0.1.toml").write_text(text)
     with pytest.raises(UserError, match=r"1\.0\.1\.toml: "):
         load_control("1.0.1", tmp_path)
+
+
+def test_a_report_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="pytest left no readable report"):
+        read_outcomes(tmp_path / "absent.xml")
+    (tmp_path / "cut.xml").write_text("<testsuites>")
+    with pytest.raises(UserError, match="pytest left no readable report"):
+        read_outcomes(tmp_path / "cut.xml")

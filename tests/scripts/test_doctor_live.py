@@ -103,6 +103,27 @@ def test_live_sees_none(tmp_path: Path) -> None:
     assert found["state"] == "modified"  # as without --live
 
 
+LAST_WORDS = """
+import os
+
+leave = os._exit
+
+def _exit(code):
+    print("[]")
+    print("a process of the pool: its last words", flush=True)
+    leave(code)
+
+os._exit = _exit
+"""
+
+
+def test_live_when_a_process_prints_last(tmp_path: Path) -> None:
+    found = live(tmp_path, ENDS, LAST_WORDS)
+    assert found["live"]["result"] == "no stall"
+    assert "a process of the pool: its last words" in found["live"]["saw"]
+    assert not any("stalled" in line for line in found["live"]["saw"])
+
+
 def test_live_that_cannot_import(tmp_path: Path) -> None:
     found = live(tmp_path, "pass", "import no_such_module")
     assert found["live"]["result"] == "inconclusive"

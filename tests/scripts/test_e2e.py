@@ -33,7 +33,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         found.append(("rules", server))
         return True
 
-    monkeypatch.setattr(e2e, "_environments", environments)
+    monkeypatch.setattr(e2e, "make_environments", environments)
     monkeypatch.setattr(e2e, "_cases", cases)
     monkeypatch.setattr(e2e, "_rules", rules)
     monkeypatch.setattr(e2e, "find_server", lambda: (SERVER, "livekit-server on PATH"))

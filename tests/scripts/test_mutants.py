@@ -8,6 +8,7 @@ from procpool.suite.control import guards, load_controls
 from procpool.suite.mutants import (
     Mutant,
     load_mutants,
+    main,
     mutants_of,
     spread,
     uncovered,
@@ -88,3 +89,16 @@ def test_each_mutant_runs_on_one_release_that_it_is_for() -> None:
     assert sorted(name for names in chosen.values() for name in names) == ["a", "b", "c", "new"]
     assert "c" in chosen["1.0.1"] and chosen["2.0.0"] == {"new"}
     assert [len(names) for names in chosen.values()] == [2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["newest"], "not a release: 'newest'; give one such as"),
+        (["0.9.0"], r"no release line holds 0\.9\.0"),
+        (["--only", "("], r"--only \(: not a regular expression"),
+    ],
+)
+def test_wrong_arguments(arguments: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        main(arguments)

@@ -1,9 +1,13 @@
 """Which Python a release is tested on."""
 
+import json
+import subprocess
+
 import pytest
 from packaging.version import Version
+from procpool.base import pythons
 from procpool.base.errors import UserError
-from procpool.base.pythons import choose_python
+from procpool.base.pythons import choose_python, installed_pythons, uv
 from procpool.suite.environment import missing_python
 from samples import release
 
@@ -42,3 +46,49 @@ def test_choose_python_names_the_nearest(wanted: str, message: str) -> None:
         choose_python(">=3.10,<3.15", wanted, PYTHONS)
     with pytest.raises(UserError, match="install one that fits"):
         choose_python(">=3.14", "newest", PYTHONS)
+
+
+def listed(version: str, **changes: str) -> dict[str, str]:
+    return {"version": version, "path": f"/{version}", "implementation": "cpython"} | changes
+
+
+def test_installed_pythons_are_final_cpythons_the_newest_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [
+        listed("3.12.1"),
+        listed("3.13.0", variant="default"),
+        listed("3.13.0", path="/later/on/PATH"),
+        listed("3.13.1", variant="freethreaded"),
+        listed("3.14.0b1"),
+        listed("3.11.9", implementation="pypy"),
+    ]
+
+    def uv(*arguments: str) -> subprocess.CompletedProcess[str]:
+        assert "--only-installed" in arguments
+        return subprocess.CompletedProcess(arguments, 0, json.dumps(rows))
+
+    monkeypatch.setattr(pythons, "uv", uv)
+    assert list(installed_pythons().items()) == [
+        (Version("3.13.0"), "/3.13.0"),
+        (Version("3.12.1"), "/3.12.1"),
+    ]
+
+
+def test_uv_says_why_it_failed_without_its_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    environments: list[dict[str, str]] = []
+
+    def fake(
+        command: list[str], env: dict[str, str], **options: object
+    ) -> subprocess.CompletedProcess[str]:
+        environments.append(env)
+        error = "warning: old\nUsing Python 3.12\n  x No solution\n  found\n"
+        return subprocess.CompletedProcess(command, len(environments) - 1, "", error)
+
+    monkeypatch.setattr("procpool.base.pythons.subprocess.run", fake)
+    monkeypatch.setenv("VIRTUAL_ENV", "/theirs")
+    assert uv("pip", "install", "x").returncode == 0
+    assert "VIRTUAL_ENV" not in environments[0]
+    assert environments[0]["UV_PYTHON_DOWNLOADS"] == "never"
+    with pytest.raises(UserError, match=r"^uv pip install failed: x No solution found$"):
+        uv("pip", "install", "x")

@@ -25,6 +25,7 @@ from procpool.upstream.pr import (
 )
 
 PATCHES = upstreamable(final_series()[0])
+FOLDER = ROOT / "patches"
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_what_is_no_prefix(text: str) -> None:
 
 
 def test_every_patch_of_the_newest_series_has_tests() -> None:
-    found = [added_tests(idea_of(patch)) for patch in PATCHES]
+    found = [added_tests(idea_of(patch), FOLDER) for patch in PATCHES]
     assert len(set(found)) == len(found) and all(path.is_file() for path in found)
 
 

@@ -9,13 +9,15 @@ from pathlib import Path
 from procpool.base.errors import UserError, one_line
 
 
-def git(repository: Path, *arguments: str, stdin: str = "", **environment: str) -> str:
-    """Run git in `repository`, feed it `stdin`, and return what it printed, to the letter.
+def run_git(
+    repository: Path, *arguments: str, stdin: str = "", **environment: str
+) -> subprocess.CompletedProcess[bytes]:
+    """Run git in `repository`, feed it `stdin`, and return how it ended and what it printed.
 
-    Raises `UserError` with git's reason, also when there is no git.
+    Raises `UserError` if there is no git.
     """
     try:
-        result = subprocess.run(
+        return subprocess.run(
             ["git", "-c", "core.autocrlf=false", "-c", "core.quotePath=false", *arguments],
             cwd=repository,
             env=git_environment(repository) | environment,
@@ -24,6 +26,14 @@ def git(repository: Path, *arguments: str, stdin: str = "", **environment: str) 
         )
     except FileNotFoundError:
         raise UserError("git is not installed or not on PATH: install git and try again") from None
+
+
+def git(repository: Path, *arguments: str, stdin: str = "", **environment: str) -> str:
+    """Run git as `run_git` does, and return what it printed, to the letter.
+
+    Raises `UserError` with git's reason, also when there is no git.
+    """
+    result = run_git(repository, *arguments, stdin=stdin, **environment)
     if result.returncode != 0:
         reason = one_line((result.stderr or result.stdout).decode("utf-8", "replace"))
         raise UserError(f"git {arguments[0]} failed in {repository}: {reason[:400]}")

@@ -142,8 +142,15 @@ def load_lines(patches: Path = PATCHES) -> list[Line]:
 
 
 def line_of(version: str, lines: list[Line]) -> Line:
-    """Return the line that a release belongs to; raise `UserError` if it is before the first."""
-    found = [line for line in lines if Version(line.first) <= Version(version)]
+    """Return the line that a release belongs to.
+
+    Raise `UserError` if it is before the first, or no version.
+    """
+    try:
+        release = Version(version)
+    except InvalidVersion:
+        raise UserError(f"not a release: {version!r}; give one such as 1.5.11") from None
+    found = [line for line in lines if Version(line.first) <= release]
     if not found:
         raise UserError(f"no release line holds {version}: add one to patches/lines.toml")
     return found[-1]

@@ -1,15 +1,11 @@
 """Prove README's recipes for projects that install the patched wheel, by running them as they are.
 
-A recipe is a fenced block of README.md behind a comment such as `<!-- recipe: uv -->`. Each way to
-install runs in a throw-away project and an environment of its own, against `dist/` as `nox -s
-wheel` builds it, served on this machine alone; only the port is another than README's. Before the
-recipe runs, the project is pinned to upstream's 1.5.11 and the dependencies of its day, with a
-plugin of that day, which asks for `livekit-agents>=1.5.11`, and a made-up one, which asks for
-`==1.5.11`.
+Each way to install runs in a throw-away project (`projects`) and an environment of its own, against
+`dist/` as `nox -s wheel` builds it; only the port is another than README's.
 
-After it the patched wheel must be there, the doctor must say so, and no other pin may have moved.
-Then upgrades must change nothing, be refused, or be reported by the doctor, and the way back must
-lead to upstream's 1.5.11.
+After a recipe the patched wheel must be there, the doctor must say so, and no other pin may have
+moved. Then upgrades must change nothing, be refused, or be reported by the doctor, and the way back
+must lead to upstream's 1.5.11.
 
 No image is built of the Dockerfile fragment: its COPY is done by hand, and its RUN commands run in
 a virtual environment. Poetry, pip and uv are those that `pyproject.toml` pins.
@@ -17,276 +13,41 @@ a virtual environment. Poetry, pip and uv are those that `pyproject.toml` pins.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import json
-import os
-import re
-import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from procpool.base.command import step_parser
 from procpool.base.errors import UserError, one_line
 from procpool.base.files import ROOT
 from procpool.catalog.index import index_url
-from procpool.catalog.releases import PROJECT, REPORTED, get_release
-from procpool.wheels.sdist import build_unpacked
+from procpool.catalog.releases import PROJECT, get_release
+from procpool.checks.projects import (
+    AS_OF,
+    PLUGIN,
+    PLUGIN_MODULES,
+    RELEASE,
+    STRICT_PLUGIN,
+    Bench,
+    Project,
+    build_strict_plugin,
+    free_port,
+    locked_versions,
+    only_moved,
+    run_dockerfile,
+    served,
+)
+from procpool.checks.recipes import check_recipes, read_recipes
 
-RELEASE = REPORTED
 # A later release, which no patch is in.
 NEWER = "1.8.9"
-# A day after RELEASE's own: what its dependencies are resolved as of.
-AS_OF = "2026-05-21T00:00:00Z"
-PLUGIN = "livekit-plugins-openai"
-STRICT_PLUGIN = "strict-plugin"
-PLUGIN_MODULES = ("livekit.plugins.openai", "strict_plugin")
-
-_MARKER = "<!-- recipe:"
-_RECIPE = re.compile(r"^<!-- recipe: ([a-z-]+) -->\n\n?```(\w+)\n(.*?)^```$", re.M | re.S)
-_MOST_LINES = 5
 _README_PORT = "8000"
-# Seconds for one command: slow networks are common, endless ones are not waited for.
-_COMMAND_SECONDS = 300
-# Settings of the user's that would choose versions, or the environment, in place of the recipe.
-_LEFT_OUT = re.compile(
-    "VIRTUAL_ENV|PYTHONPATH|PIP_(CONSTRAINT|REQUIRE_VIRTUALENV|UPLOADED_PRIOR_TO)|UV_(CONSTRAINT"
-    "|EXCLUDE_NEWER|FIND_LINKS|OVERRIDE|PROJECT_ENVIRONMENT|PYTHON|SYSTEM_PYTHON)"
-)
-_PROBE = """
-import importlib, json, sys
-from pathlib import Path
-for name in sys.argv[1:]:
-    importlib.import_module(name)
-import livekit.agents
-from livekit.agents.ipc import proc_pool
-last = Path(proc_pool.__file__).read_text("utf-8").splitlines()[-1]
-marked = last.startswith("# Modified by livekit-agents-procpool")
-print(json.dumps([livekit.agents.__version__, marked]))
-"""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A fenced block of README.md: its name, its language (sh, toml or dockerfile) and its text."""
-
-    name: str
-    language: str
-    text: str
-
-
-def read_recipes(text: str) -> dict[str, Recipe]:
-    """Return the recipes of a Markdown text by name.
-
-    Raise `UserError` for a marker without a block, a name that comes twice, or a long recipe.
-    """
-    recipes: dict[str, Recipe] = {}
-    for found in _RECIPE.finditer(text):
-        recipe = Recipe(*found.groups())
-        if recipe.name in recipes:
-            raise UserError(f"there are two recipes {recipe.name}: rename one")
-        if len(recipe.text.splitlines()) > _MOST_LINES:
-            raise UserError(f"recipe {recipe.name} has more than {_MOST_LINES} lines: shorten it")
-        recipes[recipe.name] = recipe
-    if text.count(_MARKER) != len(recipes):
-        raise UserError(f"a '{_MARKER} NAME -->' has no fenced block after it: add one")
-    return recipes
-
-
-def check_recipes(recipes: dict[str, Recipe], wanted: set[str], patched: str) -> None:
-    """Raise `UserError` unless the recipes are the `wanted` ones, and name the version `patched`.
-
-    So no recipe stays unproved, and none keeps an older revision of the patches.
-    """
-    if odd := sorted(wanted ^ set(recipes)):
-        raise UserError(f"README.md and the checks do not have the same recipes: {', '.join(odd)}")
-    for recipe in recipes.values():
-        for found in re.findall(r"[\d.]+\+procpool\.\d+", recipe.text):
-            if found != patched:
-                raise UserError(
-                    f"recipe {recipe.name} installs {found}, but 'nox -s wheel' builds {patched}:"
-                    " change README.md"
-                )
-
-
-def locked_versions(path: Path) -> dict[str, str]:
-    """Return name -> version of what a uv.lock, poetry.lock or requirements.txt pins."""
-    text = path.read_text("utf-8")
-    if path.suffix == ".lock":
-        rows = tomllib.loads(text)["package"]
-        return {row["name"]: row["version"] for row in rows if "version" in row}
-    return dict(re.findall(r"^([\w.-]+)==([^\s;\\]+)", text, re.M))
-
-
-@dataclass(frozen=True)
-class Project:
-    """A throw-away project: its folder, and the variables that its commands run with.
-
-    Its virtual environment is `.venv` in the folder. `upstream` is the address of the user's
-    package index, which may hold a password: no error shows it.
-    """
-
-    name: str
-    folder: Path
-    environment: dict[str, str]
-    upstream: str
-
-    @property
-    def python(self) -> str:
-        """The interpreter of its environment."""
-        return str(self.folder / ".venv" / "bin" / "python")
-
-    def output(self, command: list[str], codes: tuple[int, ...] = (0,)) -> str:
-        """Run a command and return what it printed.
-
-        Raise `UserError` with its last words unless it ends with one of `codes`, in time.
-        """
-        shown = one_line(command[-1] if command[0] == "sh" else shlex.join(command))
-        try:
-            result = subprocess.run(
-                command,
-                cwd=self.folder,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=_COMMAND_SECONDS,
-            )
-        except subprocess.TimeoutExpired:
-            raise UserError(
-                f"{self.name}: {shown}: no end after {_COMMAND_SECONDS} s: check the network"
-            ) from None
-        if result.returncode not in codes:
-            words = one_line(result.stdout)[-600:]
-            text = f"{self.name}: {shown}: exit {result.returncode}: {words}"
-            raise UserError(text.replace(self.upstream, "the index"))
-        return result.stdout
-
-    def sh(self, script: str, codes: tuple[int, ...] = (0,)) -> str:
-        """Run a shell script as `output` runs a command; the first command that fails ends it."""
-        return self.output(["sh", "-e", "-c", script], codes)
-
-    def refuses(self, command: str, *words: str) -> None:
-        """Run a command that must fail, and name all `words`: no other failure will do."""
-        text = self.sh(command, codes=tuple(range(1, 256)))
-        if missing := [word for word in words if word not in text]:
-            raise UserError(
-                f"{self.name}: {command}: failed without saying {missing[0]!r}:"
-                f" {one_line(text)[-400:]}"
-            )
-
-    def diagnose(self, state: str, *arguments: str) -> None:
-        """Raise `UserError` unless the doctor finds that state where the `arguments` point it."""
-        command = [sys.executable, str(ROOT / "scripts" / "doctor.py"), "--json", *arguments]
-        found = json.loads(self.output(command, codes=(0, 1, 2)).splitlines()[-1])
-        if found["state"] != state:
-            why = "; ".join(found["why"])
-            raise UserError(f"{self.name}: the doctor finds {found['state']}, not {state}: {why}")
-
-    def has(self, wanted: str, state: str, *modules: str) -> None:
-        """Raise `UserError` unless the environment has the release `wanted`, in that state.
-
-        Its files are marked as patched, or not; what is installed fits together; the `modules` of
-        the plugins import; and the doctor agrees.
-        """
-        (self.folder / "probe.py").write_text(_PROBE, "utf-8")
-        probe = self.output([self.python, "probe.py", *modules])
-        found, marked = json.loads(probe.splitlines()[-1])
-        if (found, marked) != (wanted, state == "patched"):
-            raise UserError(f"{self.name}: installed is {found}, patched: {marked}; not {wanted}")
-        self.output(["uv", "pip", "check", "--python", self.python])
-        self.diagnose(state, "--python", self.python)
-
-
-def only_moved(project: Project, before: dict[str, str], lock: str, patched: str) -> None:
-    """Raise `UserError` unless the lock file pins what was `before`, but for the patched wheel.
-
-    The doctor must find it patched too.
-    """
-    wanted, after = before | {PROJECT: patched}, locked_versions(project.folder / lock)
-    if moved := sorted(n for n in wanted | after if wanted.get(n) != after.get(n)):
-        raise UserError(f"{project.name}: {lock} has other versions of {', '.join(moved)}")
-    project.diagnose("patched", lock)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What the checks share.
-
-    `recipes` and `index`, its address, carry the port that `dist/` is served on; `upstream` is the
-    address of the user's package index; `patched` is the version of the patched wheel;
-    `requirements` are what a project depends on before a recipe.
-    """
-
-    folder: Path
-    recipes: dict[str, str]
-    index: str
-    upstream: str
-    patched: str
-    requirements: list[str]
-
-    def project(self, name: str, activated: bool = False) -> Project:
-        """Make the folder of a project, with `dist/` and `doctor.py` in it.
-
-        If it is to be `activated`, make its environment, with pip, and activate that.
-        """
-        folder = self.folder / name
-        folder.mkdir()
-        (folder / "dist").symlink_to(self.folder / "dist")
-        shutil.copy(ROOT / "scripts" / "doctor.py", folder)
-        environment = {k: v for k, v in os.environ.items() if not _LEFT_OUT.fullmatch(k)}
-        path = [str(folder / ".venv" / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
-        environment |= {
-            "PATH": os.pathsep.join(path),
-            "NO_PROXY": ",".join(filter(None, [environment.get("NO_PROXY"), "localhost"])),
-            "UV_PYTHON_DOWNLOADS": "never",
-            "PIP_NO_INPUT": "1",
-            # pip takes a date for no local directory: leave those of the user's settings out
-            "PIP_FIND_LINKS": str(folder),
-            "PIP_EXTRA_INDEX_URL": self.upstream,
-            "POETRY_NO_INTERACTION": "1",
-            "POETRY_KEYRING_ENABLED": "false",
-            "POETRY_VIRTUALENVS_CREATE": "true",
-            "POETRY_VIRTUALENVS_IN_PROJECT": "true",
-        }
-        project = Project(name, folder, environment, self.upstream)
-        if activated:
-            project.output(["uv", "venv", "--quiet", "--python", sys.executable, ".venv"])
-            environment["VIRTUAL_ENV"] = str(folder / ".venv")
-            project.output(["uv", "pip", "install", "--quiet", f"pip=={version('pip')}"])
-        return project
-
-    def write_project_file(self, project: Project, more: str = "") -> None:
-        """Write the pyproject.toml of a project that depends on upstream's release and plugins."""
-        python = ".".join(map(str, sys.version_info[:2]))
-        (project.folder / "pyproject.toml").write_text(
-            f"""\
-[project]
-name = "app"
-version = "1"
-requires-python = "=={python}.*"
-dependencies = {json.dumps(self.requirements)}
-{more}""",
-            "utf-8",
-        )
-
-    def write_requirements(self, project: Project, hashes: bool) -> None:
-        """Write requirements.in, and requirements.txt as compiled from it on the release's day."""
-        (project.folder / "requirements.in").write_text("\n".join([*self.requirements, ""]))
-        command = ["uv", "pip", "compile", "--quiet", "--exclude-newer", AS_OF]
-        command += ["--generate-hashes"] if hashes else []
-        project.output([*command, "requirements.in", "--output-file", "requirements.txt"])
 
 
 def check_new(bench: Bench) -> Iterator[str]:
@@ -357,26 +118,6 @@ def check_pip_hashes(bench: Bench) -> Iterator[str]:
     project.has(RELEASE, "affected", *PLUGIN_MODULES)
     project.sh(bench.recipes["doctor"], codes=(1,))
     yield f"pip-hashes: the way back leads to upstream's {RELEASE}, which the doctor reports"
-
-
-def run_dockerfile(fragment: str, context: Path, project: Project) -> None:
-    """Do by hand what a Dockerfile's COPY and RUN do, in the folder of `project`.
-
-    `context` is the folder that COPY takes from. Raise `UserError` for another instruction.
-    """
-    for line in fragment.replace("\\\n", " ").splitlines():
-        instruction, _, rest = line.partition(" ")
-        if instruction == "RUN":
-            project.sh(rest)
-        elif instruction == "COPY":
-            *sources, target = rest.split()
-            for source in (context / name for name in sources):
-                if source.is_dir():
-                    shutil.copytree(source, project.folder / target, dirs_exist_ok=True)
-                else:
-                    shutil.copy(source, project.folder / target)
-        else:
-            raise UserError(f"the Dockerfile fragment has {instruction}: only COPY and RUN are run")
 
 
 def check_dockerfile(bench: Bench, requirements: Path) -> None:
@@ -475,57 +216,18 @@ CHECKS: dict[str, tuple[Callable[[Bench], Iterator[str]], set[str]]] = {
 RECIPES = {"serve"}.union(*(names for _, names in CHECKS.values()))
 
 
-def build_strict_plugin(folder: Path) -> Path:
-    """Build the made-up plugin, which requires `livekit-agents==1.5.11`, and return its wheel."""
-    tree = folder / STRICT_PLUGIN
-    tree.mkdir()
-    (tree / "strict_plugin.py").write_text('"""A plugin of one release."""\n', "utf-8")
-    (tree / "pyproject.toml").write_text(
-        f"""\
-[project]
-name = "{STRICT_PLUGIN}"
-version = "1.0"
-dependencies = ["{PROJECT}=={RELEASE}"]
-
-[build-system]
-requires = ["hatchling"]
-build-backend = "hatchling.build"
-""",
-        "utf-8",
-    )
-    wheel, _ = build_unpacked(tree, folder / "wheels")
-    return wheel
+def build_wheel(folder: Path, patches: Path) -> None:
+    """Build the patched wheel and its index into `dist/`; raise `UserError` if that fails."""
+    build = [sys.executable, str(ROOT / "scripts"), "wheel", RELEASE, "--patches", str(patches)]
+    if subprocess.run([*build, "--out", str(folder / "dist")]).returncode != 0:
+        raise UserError(f"the wheel of {RELEASE} cannot be built")
 
 
-def free_port() -> int:
-    """Return a port of this machine that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-@contextlib.contextmanager
-def served(command: str, folder: Path, port: int) -> Iterator[None]:
-    """Run README's command that serves `dist/` in `folder` until the block ends.
-
-    Raise `UserError` if it does not listen on `port` within 10 seconds.
-    """
-    with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(shlex.split(command), cwd=folder, stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                if server.poll() is not None or time.monotonic() > deadline:
-                    words = one_line((folder / "server.log").read_text("utf-8", "replace"))[-300:]
-                    raise UserError(f"recipe serve does not serve: {words}") from None
-                time.sleep(0.1)
-        yield
-    finally:
-        server.kill()
-        server.wait()
+def make_bench(folder: Path, recipes: dict[str, str], index: str, patched: str) -> Bench:
+    """Return what the checks share; the projects depend on upstream's release and two plugins."""
+    strict_plugin = f"{STRICT_PLUGIN} @ {build_strict_plugin(folder).as_uri()}"
+    requirements = [f"{PROJECT}=={RELEASE}", f"{PLUGIN}>={RELEASE}", strict_plugin]
+    return Bench(folder, recipes, index, index_url(), patched, requirements)
 
 
 def run_check(name: str, bench: Bench) -> bool:
@@ -548,7 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if unknown := [name for name in options.checks if name not in CHECKS]:
         raise UserError(f"there is no check {unknown[0]}: there are {', '.join(CHECKS)}")
-    release, series = get_release(RELEASE)
+    release, series = get_release(RELEASE, options.patches)
     patched = f"{release.version}+{series.local_version}"
     recipes = read_recipes(options.readme.read_text("utf-8"))
     check_recipes(recipes, RECIPES, patched)
@@ -558,19 +260,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with tempfile.TemporaryDirectory(prefix="consumers-") as scratch:
         folder, port = Path(scratch).resolve(), free_port()
-        build = [sys.executable, str(ROOT / "scripts"), "wheel", RELEASE]
-        if subprocess.run([*build, "--out", str(folder / "dist")]).returncode != 0:
-            raise UserError(f"the wheel of {RELEASE} cannot be built")
-        strict_plugin = f"{STRICT_PLUGIN} @ {build_strict_plugin(folder).as_uri()}"
-        bench = Bench(
-            folder,
-            {name: r.text.replace(_README_PORT, str(port)) for name, r in recipes.items()},
-            f"http://localhost:{port}/simple/",
-            index_url(),
-            patched,
-            [f"{PROJECT}=={RELEASE}", f"{PLUGIN}>={RELEASE}", strict_plugin],
-        )
-
-        with served(bench.recipes["serve"], folder, port), ThreadPoolExecutor(2) as pool:
+        build_wheel(folder, options.patches)
+        texts = {name: r.text.replace(_README_PORT, str(port)) for name, r in recipes.items()}
+        bench = make_bench(folder, texts, f"http://localhost:{port}/simple/", patched)
+        with served(texts["serve"], folder, port), ThreadPoolExecutor(2) as pool:
             passed = list(pool.map(lambda name: run_check(name, bench), options.checks or CHECKS))
     return 0 if all(passed) else 1

@@ -2,7 +2,7 @@
 
 Each Python, in an environment of its own, builds them from upstream's wheel and from its sdist.
 Wheels, sums and index are compared byte for byte with those that the Python of this script builds,
-and these are verified as `verify_wheel.py` does.
+and these are verified as `nox -s verify` does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nox.project import load_toml
-from packaging.version import Version
+from packaging.specifiers import SpecifierSet
 from procpool.base.command import step_parser
 from procpool.base.errors import UserError
 from procpool.base.files import ROOT
@@ -22,16 +22,15 @@ from procpool.base.pythons import installed_pythons, uv
 from procpool.catalog.releases import REPORTED, newest_release
 from procpool.wheels.verify import verify_wheel
 
-_OLDEST = Version("3.11")
-_BUILD = [str(ROOT / "scripts"), "wheel"]
 _WAYS: tuple[list[str], ...] = ([], ["--from-sdist"])
 
 
 def tooling_pythons() -> dict[str, str]:
-    """Return the newest installed release of each Python from 3.11 on: "3.12" -> path."""
+    """Return the newest installed release of each Python that noxfile.py takes: "3.12" -> path."""
+    requires = SpecifierSet(load_toml(ROOT / "noxfile.py")["requires-python"])
     found: dict[str, str] = {}
     for version, path in installed_pythons().items():
-        if version >= _OLDEST:
+        if version in requires:
             found.setdefault(f"{version.major}.{version.minor}", path)
     return found
 
@@ -42,8 +41,8 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
-def build_on(python: str, versions: list[str], folder: Path) -> Path:
-    """Build the wheels with the interpreter `python`, in the new directory `folder`.
+def build_on(python: str, build: list[str], folder: Path) -> Path:
+    """Build wheels with the interpreter `python` and the arguments `build`, in the new `folder`.
 
     Returns the directory of the wheels. Raises `UserError` if a build fails.
     """
@@ -52,17 +51,8 @@ def build_on(python: str, versions: list[str], folder: Path) -> Path:
     tooling = load_toml(ROOT / "noxfile.py")["dependencies"]
     uv("pip", "install", "--quiet", "--python", environment, *tooling)
     for way in _WAYS:
-        command = [
-            "run",
-            "--quiet",
-            "--no-project",
-            "--python",
-            environment,
-            "python",
-            *_BUILD,
-            *versions,
-        ]
-        uv(*command, *way, "--out", str(out))
+        run = ["run", "--quiet", "--no-project", "--python", environment, "python"]
+        uv(*run, *build, *way, "--out", str(out))
     return out
 
 
@@ -77,17 +67,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     versions = options.versions or [REPORTED, newest_release(options.patches).version]
     shutil.rmtree(options.folder, ignore_errors=True)
     own = options.folder / "dist"
+    build = [str(ROOT / "scripts"), "wheel", *versions, "--patches", str(options.patches)]
     for way in _WAYS:
-        command = [sys.executable, *_BUILD, *versions, *way, "--out", str(own)]
-        if subprocess.run(command).returncode != 0:
+        if subprocess.run([sys.executable, *build, *way, "--out", str(own)]).returncode != 0:
             raise UserError("the wheels could not be built: see above")
     expected = contents(own)
     for name, python in tooling_pythons().items():
-        built = contents(build_on(python, versions, options.folder / name))
+        built = contents(build_on(python, build, options.folder / name))
         odd = [file for file in expected | built if expected.get(file) != built.get(file)]
         if odd:
             raise UserError(f"Python {name} builds other bytes: {', '.join(sorted(odd))}")
         print(f"Python {name} builds the same {len(expected)} files")
     for wheel in sorted(own.glob("*.whl")):
-        print(verify_wheel(wheel))
+        print(verify_wheel(wheel, options.patches))
     return 0

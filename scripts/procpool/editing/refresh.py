@@ -27,6 +27,7 @@ from procpool.editing.texts import changes, read_texts, texts_of, write_texts
 from procpool.patching.apply import apply_in_place
 from procpool.patching.patch import patched_files, read_header
 from procpool.patching.steps import (
+    COMMITTER,
     Files,
     Step,
     dated,
@@ -71,9 +72,8 @@ def _folded(tree: Path) -> Iterator[Path]:
         copy = Path(scratch).resolve() / "tree"
         git(tree, "clone", "--quiet", str(tree), str(copy))
         quiet = {"GIT_SEQUENCE_EDITOR": ":", "GIT_EDITOR": ":"}
-        who = {"GIT_COMMITTER_NAME": "procpool", "GIT_COMMITTER_EMAIL": "procpool@localhost"}
         try:
-            git(copy, "rebase", "--quiet", "-i", "--autosquash", "pristine", **quiet, **who)
+            git(copy, "rebase", "--quiet", "-i", "--autosquash", "pristine", **quiet, **COMMITTER)
         except UserError as error:
             raise UserError(
                 f"the fixup commits of {tree} conflict with later patches: run 'git rebase -i"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from procpool.base.command import step_parser
 from procpool.base.errors import UserError, one_line
-from procpool.base.git import git_environment
+from procpool.base.git import run_git
 from procpool.catalog.series import Series, load_series
 from procpool.patching.patch import ambiguous_hunk, name_of, patched_files, read_diff
 
@@ -19,20 +19,10 @@ from procpool.patching.patch import ambiguous_hunk, name_of, patched_files, read
 CHANGE_MARK = "# Modified by livekit-agents-procpool"
 
 
-def git_apply(tree: Path, patch: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def git_apply(tree: Path, patch: Path, *options: str) -> subprocess.CompletedProcess[bytes]:
     """Run `git apply -p1` in the directory `tree`; raise `UserError` if there is no git."""
-    tree = tree.resolve()
-    command = ["git", "-c", "core.autocrlf=false", "apply", "-p1", "--whitespace=nowarn", *options]
-    try:
-        return subprocess.run(
-            [*command, str(patch.resolve())],
-            cwd=tree,
-            env=git_environment(tree),
-            capture_output=True,
-            text=True,
-        )
-    except FileNotFoundError:
-        raise UserError("git is not installed or not on PATH: install git and try again") from None
+    apply = ["apply", "-p1", "--whitespace=nowarn", *options]
+    return run_git(tree.resolve(), *apply, str(patch.resolve()))
 
 
 def _failure(patch: Path, stderr: str) -> str:
@@ -58,7 +48,7 @@ def apply_patch(tree: Path, patch: Path) -> None:
     if result.returncode != 0:
         if git_apply(tree, patch, "--reverse", "--check").returncode == 0:
             raise UserError(f"{_already(tree)} ({name_of(patch)} is in it)")
-        raise UserError(_failure(patch, result.stderr))
+        raise UserError(_failure(patch, result.stderr.decode("utf-8", "replace")))
     if all(content(tree / name) == old for name, old in before.items()):
         raise UserError(f"patch {name_of(patch)} changed nothing: git skipped its paths")
 

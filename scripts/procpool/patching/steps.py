@@ -24,6 +24,9 @@ from procpool.patching.patch import FIRST_LINE, Header, patched_files, read_head
 # Contents by path, None for a file that is not there.
 Files = Mapping[str, bytes | None]
 
+# For git's environment, where the user need not have a name.
+COMMITTER = {"GIT_COMMITTER_NAME": "procpool", "GIT_COMMITTER_EMAIL": "procpool@localhost"}
+
 _PATCH_NAME = re.compile(r"^Patch-Name: *(.*?) *(?:\n|\Z)", re.MULTILINE)
 
 
@@ -120,7 +123,7 @@ def commit_files(repository: Path, message: str, *, force: bool = False, **who: 
 
     `who` is for git's environment; the committer is the project by default.
     """
-    who = {"GIT_COMMITTER_NAME": "procpool", "GIT_COMMITTER_EMAIL": "procpool@localhost"} | who
+    who = COMMITTER | who
     who = {"GIT_AUTHOR_NAME": "procpool", "GIT_AUTHOR_EMAIL": "procpool@localhost"} | who
     git(repository, "add", "--all", *(["--force"] if force else []), ".")
     git(repository, "commit", "--quiet", "--allow-empty", "--file=-", stdin=message, **who)

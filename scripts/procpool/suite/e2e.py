@@ -47,7 +47,7 @@ def newest_of_each_line(patches: Path) -> list[str]:
     return list(newest.values())
 
 
-def _environments(
+def make_environments(
     versions: list[str], patches: Path, name: str, *, unpatched: bool = False
 ) -> Path:
     """Make the environments of the patched releases and, if wanted, of the unpatched ones.
@@ -138,23 +138,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     finals = [r.version for r in load_releases(patches).values() if not r.preview]
     bulk = chosen or ["--bulk"]
     if options.all:
-        environments = _environments(list(load_releases(patches)), patches, "all")
+        environments = make_environments(list(load_releases(patches)), patches, "all")
         return 0 if _cases(python, environments, None, bulk) else 1
     server = _server(options.server)
     if options.version:
-        environments = _environments(options.version, patches, "chosen", unpatched=True)
+        environments = make_environments(options.version, patches, "chosen", unpatched=True)
         return 0 if _cases(python, environments, server, short) else 1
     good = _rules(python, server)
     if options.ci:
-        newest = _environments(finals[-1:], patches, "ci-newest")
+        newest = make_environments(finals[-1:], patches, "ci-newest")
         good &= _cases(python, newest, None, ["--short"])
         if server is not None:
-            reported = _environments([REPORTED], patches, "ci-reported")
+            reported = make_environments([REPORTED], patches, "ci-reported")
             good &= _cases(python, reported, server, ["--short"])
         return 0 if good else 1
-    lines = _environments(newest_of_each_line(patches), patches, "lines")
+    lines = make_environments(newest_of_each_line(patches), patches, "lines")
     good &= _cases(python, lines, None, bulk)
     if server is not None:
-        newest = _environments([REPORTED, finals[-1]], patches, "newest", unpatched=True)
+        newest = make_environments([REPORTED, finals[-1]], patches, "newest", unpatched=True)
         good &= _cases(python, newest, server, short)
     return 0 if good else 1

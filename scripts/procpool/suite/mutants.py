@@ -192,6 +192,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", help="mutants whose names match this regular expression")
     parser.add_argument("--at-once", type=int, default=2, help="runs side by side; default: 2")
     options = parser.parse_args(argv)
+    try:
+        only = re.compile(options.only or "")
+    except re.error as error:
+        raise UserError(f"--only {options.only}: not a regular expression: {error}") from None
     everyone, lines = load_mutants(), load_lines(options.patches)
     guarding = guards(load_controls(options.patches).values())
     mutants_by_release = {
@@ -207,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _, series = get_release(version, options.patches)
         missing = uncovered(mutants, PROMISES | constants(series), guarding)
         chosen = [m for m in mutants if m.name in wanted[version]]
-        chosen = [m for m in chosen if re.search(options.only or "", m.name)]
+        chosen = [m for m in chosen if only.search(m.name)]
         results = run_mutants(version, chosen, options)
         rows = [f"{m.name:44} {', '.join(m.breaks):24} {results[m.name]}" for m in chosen]
         killed = sum(result.startswith("killed") for result in results.values())

@@ -12,10 +12,9 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 from procpool.base.command import step_parser
 from procpool.base.errors import UserError
-from procpool.base.files import PATCHES
 from procpool.catalog.fetch import fetch
 from procpool.catalog.index import index_url, read_index, releases_on_index
 from procpool.catalog.releases import PROJECT, Release
@@ -38,14 +37,17 @@ def try_release(release: Release, series: list[Series]) -> tuple[Series | None, 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Try one release; return 1 if no series fits it."""
+    """Try one release; return 1 if no series fits it, and raise `UserError` if there is no such."""
     parser = step_parser(__doc__)
     parser.add_argument("version", help="a release on the index, such as 1.8.10 or 2.0.0b1")
     options = parser.parse_args(argv)
-    version = Version(options.version)
+    try:
+        version = Version(options.version)
+    except InvalidVersion:
+        raise UserError(f"not a version: {options.version!r}; give one such as 1.8.10") from None
     found = {r.version: r for r in releases_on_index(read_index(PROJECT, index_url()))}
     if str(version) not in found:
         raise UserError(f"the index lists no {PROJECT} {version} that this platform can install")
-    series, reason = try_release(found[str(version)], load_all_series(PATCHES))
+    series, reason = try_release(found[str(version)], load_all_series(options.patches))
     print(f"{version}: {reason}")
     return 0 if series else 1

@@ -41,12 +41,13 @@ def git(repository: Path, *arguments: str, **environment: str) -> str:
     return run_git(repository, *arguments, **environment).strip()
 
 
-def make_environment(checkout: Path, folder: Path) -> Path:
+def make_environment(checkout: Path, folder: Path, patches: Path) -> Path:
     """Install what the checkout's `uv.lock` pins for livekit-agents and for the groups dev and
     typing; return the interpreter.
 
-    Without a lock file, as in a stand-in, the package's requirements are taken as of the newest
-    release's day. livekit-agents itself is imported from the checkout. Raises `UserError`.
+    Without a lock file, as in a stand-in, the package's requirements are taken as of the day of the
+    newest release in the folder `patches`. livekit-agents itself is imported from the checkout.
+    Raises `UserError`.
     """
     settings = tomllib.loads((checkout / "pyproject.toml").read_text("utf-8"))
     package = tomllib.loads((checkout / "livekit-agents/pyproject.toml").read_text("utf-8"))
@@ -72,7 +73,7 @@ def make_environment(checkout: Path, folder: Path) -> Path:
             uv(*export, *options, "--output-file", str(pins))
             install += ["--requirement", str(pins)]
     else:
-        release = newest_release()
+        release = newest_release(patches)
         dated = ["--exclude-newer", release.dependencies_as_of, "--only-binary", ":all:"]
         uv(*install, *dated, *package["project"]["dependencies"])
         install += groups["dev"]
@@ -83,13 +84,14 @@ def make_environment(checkout: Path, folder: Path) -> Path:
 class Gates:
     """The checks. Each returns what is wrong, or an empty text, and a remark for the report."""
 
-    def __init__(self, branch: Path, base: Path, folder: Path) -> None:
+    def __init__(self, branch: Path, base: Path, folder: Path, patches: Path) -> None:
         """`branch` is a checkout of the branch, `base` one of its base with the new tests.
 
-        `folder` is an empty directory for the environment and the reports.
+        `folder` is an empty directory for the environment and the reports, `patches` that of the
+        series.
         """
         self.branch, self.base, self.folder = branch, base, folder
-        self.python = make_environment(branch, folder)
+        self.python = make_environment(branch, folder, patches)
 
     def _run(
         self, checkout: Path, *arguments: str, **environ: str
@@ -290,10 +292,13 @@ def _harmless(call: ast.Call) -> bool:
     return True
 
 
-def run_gates(branch: Path, base: Path, folder: Path) -> list[str]:
-    """Run every check, a line for each on stdout; return the names of those that failed."""
+def run_gates(branch: Path, base: Path, folder: Path, patches: Path) -> list[str]:
+    """Run every check, a line for each on stdout; return the names of those that failed.
+
+    The arguments are those of `Gates`.
+    """
     print("installing upstream's tools", flush=True)
-    gates = Gates(branch, base, folder)
+    gates = Gates(branch, base, folder, patches)
     failed = []
     for name, gate in {
         "ruff format": gates.ruff_format,

@@ -17,6 +17,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from procpool.base.command import step_parser
@@ -65,6 +66,33 @@ markers = ["unit", "concurrent"]
 """
 
 
+@dataclass(frozen=True)
+class Request:
+    """What was asked for: a clone, its base and the name of the branch.
+
+    `clone` is a path, a URL or None for a stand-in; `prefix` is "1-N"; `body` is where the text of
+    the pull request goes; `patches` is the folder with the series.
+    """
+
+    patches: Path
+    clone: str | None
+    base: str
+    branch: str
+    author: str | None
+    prefix: str | None
+    body: Path
+
+    @property
+    def url(self) -> str | None:
+        """The clone, if it is a URL."""
+        return self.clone if self.clone and is_url(self.clone) else None
+
+    @property
+    def kept(self) -> Path:
+        """Where the clone of a URL is kept once it has the branch."""
+        return DIST / re.split(r"[/:]", (self.url or "").rstrip("/"))[-1].removesuffix(".git")
+
+
 def parse_prefix(text: str, count: int) -> int:
     """Return N of "1-N", 1 of "1"; raise `UserError` if it is no prefix of `count` patches."""
     found = re.fullmatch(r"1(?:-([1-9]\d*))?", text)
@@ -87,7 +115,7 @@ def mail(patch: Path, author: str | None) -> str:
     return f"{FIRST_LINE}{header.text()}---\n{split(text)[1]}"
 
 
-def added_tests(idea: str, patches: Path = PATCHES) -> Path:
+def added_tests(idea: str, patches: Path) -> Path:
     """Return the patch that adds the tests of an idea; raise `UserError` if there is none."""
     tests = patches / "upstream-tests" / f"{idea}.patch"
     if not tests.is_file():
@@ -95,9 +123,12 @@ def added_tests(idea: str, patches: Path = PATCHES) -> Path:
     return tests
 
 
-def make_stand_in(path: Path) -> str:
-    """Make a repository in `path` from the newest final sdist; return the release's version."""
-    release = newest_release()
+def make_stand_in(path: Path, patches: Path) -> str:
+    """Make a repository in `path` from the newest final sdist; return the release's version.
+
+    `patches` is the folder with the table of releases. Raises `UserError` as `fetch` does.
+    """
+    release = newest_release(patches)
     with tarfile.open(fetch(release, "sdist")) as archive:
         archive.extractall(path, filter="data")
     [unpacked] = path.iterdir()
@@ -118,16 +149,16 @@ def is_url(clone: str) -> bool:
     return "://" in clone or re.match(r"[\w.-]+@[\w.-]+:", clone) is not None
 
 
-def open_clone(clone: str | None, scratch: Path) -> Path:
+def open_clone(clone: str | None, scratch: Path, patches: Path) -> Path:
     """Return the repository to work on: the given clone, or in `scratch` one of a URL or a
-    stand-in.
+    stand-in, of the newest release in the folder `patches`.
 
     Raises `UserError`.
     """
     made = scratch / "repository"
     if clone is None:
         made.mkdir()
-        version = make_stand_in(made)
+        version = make_stand_in(made, patches)
         print(f"no clone given: a stand-in repository holds the sdist of {version}", flush=True)
         return made
     if is_url(clone):
@@ -164,19 +195,24 @@ def identity(repository: Path, author: str) -> dict[str, str]:
     return {"GIT_COMMITTER_NAME": found[1], "GIT_COMMITTER_EMAIL": found[2]}
 
 
-def commit_series(checkout: Path, patches: list[Path], author: str | None, **who: str) -> None:
-    """Commit the patches and their tests in `checkout`, in order; raise `UserError`."""
+def commit_series(
+    checkout: Path, patches: list[Path], tests_of: Path, author: str | None, **who: str
+) -> None:
+    """Commit the patches and their tests in `checkout`, in order; raise `UserError`.
+
+    The tests are those in the folder `tests_of`.
+    """
     for patch in patches:
-        tests = added_tests(idea_of(patch))
+        tests = added_tests(idea_of(patch), tests_of)
         for text, directory in ((patch, [f"--directory={PACKAGE}"]), (tests, [])):
             message = checkout.parent / "message"
             message.write_text(mail(text, author), "utf-8")
             git(checkout, "am", "--quiet", *directory, str(message), **who)
 
 
-def final_series() -> list[Series]:
+def final_series(patches: Path = PATCHES) -> list[Series]:
     """Return the series of final releases, newest first."""
-    return [series for series in reversed(load_all_series()) if not series.preview]
+    return [series for series in reversed(load_all_series(patches)) if not series.preview]
 
 
 def upstreamable(series: Series) -> list[Path]:
@@ -188,23 +224,25 @@ def upstreamable(series: Series) -> list[Path]:
     ]
 
 
-def choose_series(checkout: Path, base: str, count: str | None) -> tuple[Series, list[Path]]:
+def choose_series(checkout: Path, request: Request) -> tuple[Series, list[Path]]:
     """Return the newest series of which the patches asked for apply to the checkout, and these.
 
     Raises `UserError` that names the base, and the hunk that stopped the newest series.
     """
-    series = final_series()
+    series = final_series(request.patches)
     newest = series[0]
-    last = parse_prefix(count, len(upstreamable(newest))) if count else len(upstreamable(newest))
+    last = count = len(upstreamable(newest))
+    if request.prefix:
+        last = parse_prefix(request.prefix, count)
     reasons = []
     for found in series:
         patches = upstreamable(found)[:last]
         if (reason := why_not(checkout / PACKAGE, patches)) is None:
             if found != newest:
-                print(f"series {newest.name} does not apply to {base}; {found.name} does")
+                print(f"series {newest.name} does not apply to {request.base}; {found.name} does")
             return found, patches
         reasons.append(f"series {found.name}: {reason}")
-    raise UserError(f"base {base}: {reasons[0]}; the clone is as it was")
+    raise UserError(f"base {request.base}: {reasons[0]}; the clone is as it was")
 
 
 def subject(patch: Path) -> str:
@@ -246,8 +284,75 @@ def description(patches: list[Path], of: list[Path]) -> tuple[str, str]:
     return titles, part + text
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Make the branch and the description; return 1 if one of upstream's checks fails."""
+@dataclass(frozen=True)
+class Work:
+    """Where the branch is made: in checkouts of its own of `base`, a commit of `clone`."""
+
+    clone: Path
+    base: str
+    branch_checkout: Path
+    base_checkout: Path
+
+
+def prepare(request: Request, scratch: Path, beside_target: Path) -> Work:
+    """Open the clone and check its base out twice in `scratch`.
+
+    A URL is cloned into `beside_target`. Raise `UserError` for a clone that cannot get the branch.
+    """
+    if request.url and request.kept.exists():
+        raise UserError(f"{request.kept} exists: give it in place of the URL, or delete it")
+    clone = open_clone(request.clone, beside_target if request.url else scratch, request.patches)
+    try:
+        base = git(clone, "rev-parse", "--verify", "--quiet", f"{request.base}^{{commit}}")
+    except UserError:
+        raise UserError(f"{clone} has no ref {request.base}: fetch it, or name another") from None
+    check_branch(clone, request.branch)
+    work = Work(clone, base, scratch / "branch", scratch / "base")
+    for checkout in (work.branch_checkout, work.base_checkout):
+        git(scratch, "clone", "--quiet", "--shared", "--no-checkout", str(clone), str(checkout))
+        git(checkout, "checkout", "--quiet", "--detach", base)
+    if not (work.branch_checkout / PACKAGE / "livekit" / "agents").is_dir():
+        raise UserError(f"{request.base} of {clone} has no {PACKAGE}/: not livekit/agents")
+    return work
+
+
+def make_branch(request: Request, work: Work) -> tuple[str, str]:
+    """Commit the patches and their tests; return title and text of the pull request.
+
+    The new tests are put into the checkout of the base too. Raise `UserError` if no series fits.
+    """
+    checkout = work.branch_checkout
+    series, patches = choose_series(checkout, request)
+    author = read_header(patches[0].read_text("utf-8"), name_of(patches[0])).author
+    who = identity(work.clone, request.author or author)
+    commit_series(checkout, patches, request.patches, request.author, **who)
+    git(work.base_checkout, "fetch", "--quiet", str(checkout), "HEAD")
+    git(work.base_checkout, "checkout", "--quiet", "FETCH_HEAD", "--", NEW_TESTS)
+    found = f"{len(patches)} patches of series {series.name}"
+    print(f"{request.base} is {work.base[:12]}; {found}", flush=True)
+    return description(patches, upstreamable(series))
+
+
+def check(request: Request, work: Work, scratch: Path) -> None:
+    """Run upstream's checks; raise `UserError` that names those that fail."""
+    if failed := run_gates(work.branch_checkout, work.base_checkout, scratch, request.patches):
+        raise UserError(f"{', '.join(failed)} failed on {request.base}; the clone is as it was")
+
+
+def deliver(request: Request, work: Work, text: str) -> None:
+    """Write the text of the pull request, and give the clone the branch."""
+    request.body.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(request.body, text)
+    refs = f"HEAD:refs/heads/{request.branch}"
+    options = ["--quiet", "--no-tags", "--no-write-fetch-head"]
+    git(work.clone, "fetch", *options, str(work.branch_checkout), refs)
+    print(git(work.clone, "log", "--oneline", "--reverse", f"{work.base}..{request.branch}"))
+    if request.url:
+        work.clone.rename(request.kept)
+
+
+def read_request(argv: Sequence[str] | None) -> Request:
+    """Read the command line; raise `UserError` for what is no author."""
     parser = step_parser(__doc__)
     parser.add_argument("clone", nargs="?", help="a clone of livekit/agents, or a URL")
     parser.add_argument("base", nargs="?", default="HEAD", help="a ref; default: %(default)s")
@@ -257,9 +362,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--body", type=Path, default=DIST / "PR_DESCRIPTION.md", help="default: %(default)s"
     )
-    options = parser.parse_args(argv)
-    if options.author and not re.fullmatch(r"[^<>\n]+ <[^<>\s]+@[^<>\s]+>", options.author):
-        raise UserError(f"not an author: {options.author!r}; give 'Name <address>'")
+    request = Request(**vars(parser.parse_args(argv)))
+    if request.author and not re.fullmatch(r"[^<>\n]+ <[^<>\s]+@[^<>\s]+>", request.author):
+        raise UserError(f"not an author: {request.author!r}; give 'Name <address>'")
+    return request
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make the branch and the description; raise `UserError` if one of upstream's checks fails."""
+    request = read_request(argv)
     # an interrupted run cleans up too
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     DIST.mkdir(exist_ok=True)
@@ -268,46 +379,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         tempfile.TemporaryDirectory(prefix=".clone-", dir=DIST) as beside_target,
     ):
         scratch = Path(temporary).resolve()
-        kept = DIST / re.split(r"[/:]", (options.clone or "").rstrip("/"))[-1].removesuffix(".git")
-        from_url = options.clone is not None and is_url(options.clone)
-        if from_url and kept.exists():
-            raise UserError(f"{kept} exists: give it in place of the URL, or delete it")
-        clone = open_clone(options.clone, Path(beside_target) if from_url else scratch)
-        try:
-            base = git(clone, "rev-parse", "--verify", "--quiet", f"{options.base}^{{commit}}")
-        except UserError:
-            raise UserError(
-                f"{clone} has no ref {options.base}: fetch it, or name another"
-            ) from None
-        check_branch(clone, options.branch)
-        checkouts = [scratch / "branch", scratch / "base"]
-        for checkout in checkouts:
-            git(scratch, "clone", "--quiet", "--shared", "--no-checkout", str(clone), str(checkout))
-            git(checkout, "checkout", "--quiet", "--detach", base)
-        if not (checkouts[0] / PACKAGE / "livekit" / "agents").is_dir():
-            raise UserError(f"{options.base} of {clone} has no {PACKAGE}/: not livekit/agents")
-        series, patches = choose_series(checkouts[0], options.base, options.prefix)
-        title, text = description(patches, upstreamable(series))
-        header = re.search(r"^From: (.+@.+)$", patches[0].read_text("utf-8"), re.MULTILINE)
-        who = identity(clone, options.author or (header[1] if header else ""))
-        commit_series(checkouts[0], patches, options.author, **who)
-        git(checkouts[1], "fetch", "--quiet", str(checkouts[0]), "HEAD")
-        git(checkouts[1], "checkout", "--quiet", "FETCH_HEAD", "--", NEW_TESTS)
-        print(
-            f"{options.base} is {base[:12]}; {len(patches)} patches of series {series.name}",
-            flush=True,
-        )
-        failed = run_gates(checkouts[0], checkouts[1], scratch)
-        if failed:
-            raise UserError(f"{', '.join(failed)} failed on {options.base}; the clone is as it was")
-        options.body.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(options.body, text)
-        refs = f"HEAD:refs/heads/{options.branch}"
-        fetch_only = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]
-        git(clone, *fetch_only, str(checkouts[0]), refs)
-        print(git(clone, "log", "--oneline", "--reverse", f"{base}..{options.branch}"))
-        if from_url:
-            clone.rename(kept)
-    print(f"branch {options.branch} of {kept if from_url else options.clone or 'the stand-in'}")
-    print(f"gh pr create --title {shlex.quote(title)} --body-file {shlex.quote(str(options.body))}")
+        work = prepare(request, scratch, Path(beside_target))
+        title, text = make_branch(request, work)
+        check(request, work, scratch)
+        deliver(request, work, text)
+    where = request.kept if request.url else request.clone or "the stand-in"
+    print(f"branch {request.branch} of {where}")
+    print(f"gh pr create --title {shlex.quote(title)} --body-file {shlex.quote(str(request.body))}")
     return 0

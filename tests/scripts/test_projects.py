@@ -1,52 +1,25 @@
-"""The reading of README's recipes, and what judges a project after one; no network."""
+"""Throw-away projects, and what judges one after a recipe."""
 
+import json
 import os
+import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import run
 from procpool.base.errors import UserError
-from procpool.base.files import ROOT
-from procpool.catalog.releases import get_release
-from procpool.checks import consumers as check_consumers
-from procpool.checks.consumers import (
-    CHECKS,
-    RECIPES,
-    Bench,
+from procpool.checks import projects
+from procpool.checks.projects import (
     Project,
-    Recipe,
     build_strict_plugin,
-    check_recipes,
+    free_port,
     locked_versions,
     only_moved,
-    read_recipes,
-    run_check,
     run_dockerfile,
     served,
 )
+from procpool.patching.apply import CHANGE_MARK
 from procpool.wheels.wheel import wheel_requirements
-
-README = """\
-# A project
-
-```sh
-this is no recipe
-```
-
-<!-- recipe: one -->
-```sh
-first
-second
-```
-
-<!-- recipe: two-b -->
-
-```toml
-[tool]
-```
-"""
 
 
 @pytest.fixture
@@ -55,44 +28,6 @@ def project(tmp_path: Path) -> Project:
     folder = tmp_path / "project"
     folder.mkdir()
     return Project("name", folder, dict(os.environ), "http://me:secret@index/simple")
-
-
-def test_recipes_are_read_as_they_stand() -> None:
-    assert read_recipes(README) == {
-        "one": Recipe("one", "sh", "first\nsecond\n"),
-        "two-b": Recipe("two-b", "toml", "[tool]\n"),
-    }
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("two-b", "one", "two recipes one"),
-        ("second\n", "2\n3\n4\n5\n6\n", "recipe one has more than 5 lines"),
-        ("<!-- recipe: one -->\n", "<!-- recipe: one -->\ntext\n", "no fenced block"),
-        ("[tool]\n```", "[tool]\n", "no fenced block"),
-        ("recipe: one", "recipe: One", "no fenced block"),
-    ],
-)
-def test_a_marker_needs_one_short_block(old: str, new: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        read_recipes(README.replace(old, new))
-
-
-def test_every_recipe_is_proved_with_this_revision() -> None:
-    recipes = {"a": Recipe("a", "sh", "pip install x==1.5.11+procpool.2")}
-    check_recipes(recipes, {"a"}, "1.5.11+procpool.2")
-    with pytest.raises(UserError, match=r"recipe a installs 1\.5\.11\+procpool\.2, but"):
-        check_recipes(recipes, {"a"}, "1.5.11+procpool.3")
-    for wanted in ({"a", "b"}, set[str]()):
-        with pytest.raises(UserError, match=r"same recipes: [ab]$"):
-            check_recipes(recipes, wanted, "1.5.11+procpool.2")
-
-
-def test_readme_has_the_recipes_of_the_checks() -> None:
-    release, series = get_release(check_consumers.RELEASE)
-    recipes = read_recipes((ROOT / "README.md").read_text("utf-8"))
-    check_recipes(recipes, RECIPES, f"{release.version}+{series.local_version}")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +72,7 @@ def test_commands_fail_in_one_line(project: Project, monkeypatch: pytest.MonkeyP
         project.sh("false\necho on")
     with pytest.raises(UserError, match=r"exit 3: last words$"):
         project.sh("echo last\necho words\nexit 3", codes=(0, 1))
-    monkeypatch.setattr(check_consumers, "_COMMAND_SECONDS", 0.2)
+    monkeypatch.setattr(projects, "_COMMAND_SECONDS", 0.2)
     with pytest.raises(UserError, match="name: sleep 20: no end after"):
         project.sh("sleep 20")
 
@@ -175,31 +110,42 @@ def test_a_server_that_does_not_serve(tmp_path: Path) -> None:
         raise AssertionError("it does not listen")
 
 
+def test_a_server_serves_until_the_block_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "server.log"
+
+    def connect(address: tuple[str, int], seconds: float) -> socket.socket:
+        assert address == ("127.0.0.1", 9)
+        if not log.read_text().endswith("\n"):
+            raise OSError("it does not listen yet")
+        return socket.socket()
+
+    monkeypatch.setattr("procpool.checks.projects.socket.create_connection", connect)
+    code = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
+    with served(f'{sys.executable} -c "{code}"', tmp_path, 9):
+        server = int(log.read_text())
+        os.kill(server, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
+
+
+def test_a_free_port_can_be_listened_on() -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as server:
+        assert server.getsockname()[1] > 0
+
+
 def test_the_made_up_plugin_wants_one_release(tmp_path: Path) -> None:
     assert wheel_requirements(build_strict_plugin(tmp_path)) == ["livekit-agents==1.5.11"]
 
 
-def test_a_check_prints_what_it_proved_until_it_fails(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def check(bench: Bench) -> Iterator[str]:
-        yield "this holds"
-        raise UserError("this\ndoes not")
-
-    monkeypatch.setitem(CHECKS, "uv", (check, set()))
-    assert run_check("uv", Bench(Path(), {}, "", "", "", [])) is False
-    captured = capsys.readouterr()
-    assert captured.out == "this holds (0 s)\n" and captured.err == "error: this does not\n"
-
-
-def test_wrong_arguments_are_one_line(tmp_path: Path) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(README)
-    for arguments, message in (
-        (["conda"], "there is no check conda"),
-        (["--readme", str(readme)], "do not have the same recipes"),
-        (["--readme", str(tmp_path / "no")], "No such file"),
-    ):
-        result = run("check-consumers", *arguments)
-        assert result.returncode == 1 and len(result.stderr.splitlines()) == 1
-        assert message in result.stderr
+@pytest.mark.parametrize("marked", [True, False])
+def test_the_probe_says_which_release_is_there(project: Project, marked: bool) -> None:
+    ipc = project.folder / "livekit" / "agents" / "ipc"
+    ipc.mkdir(parents=True)
+    (ipc.parent / "__init__.py").write_text("__version__ = '1.5.11'\n")
+    (ipc / "proc_pool.py").write_text(f"pool = 1\n{CHANGE_MARK if marked else '# Modified'}, 1\n")
+    code = "import sys; sys.argv[1:] = ['json']\n" + projects._PROBE
+    project.environment["PYTHONPATH"] = str(project.folder)
+    said = project.output([sys.executable, "-c", code])
+    assert json.loads(said) == ["1.5.11", marked]
