@@ -6,6 +6,7 @@ import asyncio
 import errno
 import inspect
 import logging
+import math
 import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -36,6 +37,8 @@ class Outcome:
     delay: float = 0.0
     close: float = 0.0  # how long aclose() takes
     core: Core | None = None  # what the work, `delay` seconds of it, is done on
+    stuck: float = 0.0  # how long a fork or a thread goes on that was given up
+    lives: float | None = None  # how long after it is ready it exits, if no job is launched
 
 
 Schedule = Callable[[int, float], Outcome]
@@ -90,6 +93,7 @@ class FakeExecutor:
         self.created_at = world.now
         self.outcome = world.schedule(self.index, world.now)
         self.failed_at: float | None = None
+        self.returns_at = -math.inf  # when a fork or a thread ends that was given up
         self.ready_at: float | None = None
         self.alive = False  # there is a child
         self.user_arguments: Any = None
@@ -120,11 +124,14 @@ class FakeExecutor:
         self._world.initializing.discard(self)
         self._world.in_flight.discard(self)
         self.failed_at = self._world.now
+        self.returns_at = self._world.now + self.outcome.stuck
 
     async def start(self) -> None:
         world = self._world
         world.initializing.add(self)
         world.most_initializing = max(world.most_initializing, len(world.initializing))
+        stuck = sum(world.now < executor.returns_at for executor in world.executors)
+        world.most_outstanding = max(world.most_outstanding, len(world.initializing) + stuck)
         try:
             if self.outcome.kind == "fork":
                 await asyncio.sleep(self.outcome.delay)
@@ -158,6 +165,8 @@ class FakeExecutor:
         self._world.initializing.discard(self)
         self._world.in_flight.discard(self)
         self.ready_at = self._world.now
+        if self.outcome.lives is not None:
+            asyncio.get_running_loop().call_later(self.outcome.lives, self._exit_idle)
 
     async def launch_job(self, info: RunningJobInfo) -> None:
         await asyncio.sleep(0)
@@ -171,7 +180,12 @@ class FakeExecutor:
         self.alive = False
         self._closed.set()
 
+    def _exit_idle(self) -> None:
+        if self.running_job is None:
+            self._exit()
+
     async def join(self) -> None:
+        await self._world.until(self.returns_at)
         if not self._started:
             raise RuntimeError("process not started")
         await self._closed.wait()
@@ -233,8 +247,10 @@ class World(logging.Handler):
         self.in_flight: set[FakeExecutor] = set()
         self.initializing: set[FakeExecutor] = set()
         self.most_initializing = 0
+        self.most_outstanding = 0
         self.too_many_in_flight: list[str] = []
         self.jobs: list[Job] = []
+        self.failing: list[tuple[float, bool]] = []  # when the pool said that it is, or isn't
         self.launched: dict[str, float] = {}  # in the order of launching
         self.records: Counter[str] = Counter()
         self.logs: list[str] = []  # all that the records hold
@@ -262,6 +278,7 @@ class World(logging.Handler):
         self.pool: Any = proc_pool.ProcPool(**{k: v for k, v in kwargs.items() if k in known})
         self.pool.on("process_created", lambda proc: self.created.update([proc]))
         self.pool.on("process_closed", lambda proc: self.closed.update([proc]))
+        self.pool.on("failing_changed", lambda on: self.failing.append((self.now, on)))
 
     @property
     def now(self) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fakes import EPS, Outcome, Schedule, World, always, play
+from fakes import EPS, Outcome, Schedule, T, W, World, always, play
 from jobs import TOKEN
 from livekit.agents.job import JobExecutorType
 
@@ -53,7 +53,88 @@ def test_spawns_in_flight_are_bounded(idle: int, concurrency: int, jobs: int) ->
     play(scenario, lambda i, now: outcomes[i % 3], idle=idle, concurrency=concurrency)
 
 
+@pytest.mark.parametrize("jobs", [1, 12])
+@pytest.mark.parametrize("concurrency", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("kind", "executor_type"),
+    [("hang", JobExecutorType.PROCESS), ("timeout", JobExecutorType.THREAD)],
+    ids=["start", "thread"],
+)
+def test_what_hangs_keeps_its_place(
+    kind: str, executor_type: JobExecutorType, concurrency: int, jobs: int
+) -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        early = [world.launch() for _ in range(jobs)]
+        await world.ended(5 * W)
+        assert world.most_outstanding <= concurrency
+        assert all(job.gave_up and job.took <= 3 * W + EPS for job in early)
+        await world.until(returns)
+        late = world.launch()
+        await world.ended()
+        assert late.ran
+        await world.aclose()
+
+    returns = 100.0
+    play(
+        scenario,
+        lambda i, now: Outcome(kind, stuck=returns - now) if now < 90 else Outcome("ready", 1.0),
+        concurrency=concurrency,
+        executor_type=executor_type,
+    )
+
+
 # --- 4: it paces itself
+
+
+@pytest.mark.parametrize("lives", [0.05, 1.0, 5.0])
+@pytest.mark.parametrize("idle", [1, 2, 4])
+def test_processes_that_exit_idle_are_replaced_at_a_pace(idle: int, lives: float) -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        await world.until(15.0)
+        assert idle < len(world.executors) <= 25
+        await world.aclose()
+
+    play(scenario, always_exiting(lives), idle=idle, concurrency=4)
+
+
+def always_exiting(lives: float) -> Schedule:
+    return lambda index, now: Outcome("ready", 0.1, lives=lives)
+
+
+def test_a_warm_process_ends_the_pace() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        await world.until(30.0)
+        world.launch()
+        await world.until(35.0)
+        before = len(world.executors)
+        for _ in range(4):
+            world.launch()
+        await world.until(35.5)
+        assert len(world.executors) - before >= 4
+
+    play(
+        scenario,
+        lambda i, now: Outcome("ready", 0.1, lives=0.05 if now < 20 else None),
+        idle=2,
+        concurrency=4,
+    )
+
+
+@pytest.mark.parametrize("took", [0.5, 1.0, 1.9])
+def test_spawns_that_fail_leave_time_to_others(took: float) -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        for _ in range(2):
+            world.launch()
+        await world.until(20.0)
+        spent = sum(min(20.0 - e.created_at, took) for e in world.executors)
+        assert spent <= 18
+        await world.aclose()
+
+    play(scenario, always("raise", took), concurrency=2)
 
 
 @by_type
@@ -502,3 +583,97 @@ def test_a_process_that_exits_as_its_job_is_cancelled_is_not_kept(exit: int, can
         world.check_no_process_lost()
 
     play(scenario, always("ready", 1.0))
+
+
+# --- 14: it says when it is failing
+
+
+@pytest.mark.parametrize("idle", [0, 2])
+@pytest.mark.parametrize("kind", ["raise", "timeout", "create"])
+def test_a_failing_pool_says_so_and_probes(kind: str, idle: int) -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        job = world.launch()
+        await world.until(60.0)
+        assert job.gave_up
+        [(at, on)] = world.failing
+        assert on and W - EPS <= at <= W + T + 0.2
+        before = len(world.executors)
+        await world.until(100.0)
+        assert 2 <= len(world.executors) - before <= 10  # it probes, and not much
+        await world.until(130.0)
+        assert [on for _, on in world.failing] == [True, False]
+        assert world.failing[1][0] <= 100.0 + 2 * T + 1.1  # by the first ready process
+        await world.aclose()
+
+    failing, ready = Outcome(kind, 0.2), Outcome("ready", 1.0)
+    play(scenario, lambda i, now: failing if now < 100 else ready, idle=idle, concurrency=2)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        always("ready", 9.0),  # slow
+        lambda i, now: Outcome("raise", 0.2) if now < 0.9 * W else Outcome("ready", 0.2),
+        lambda i, now: Outcome("raise", 0.2) if i % 2 else Outcome("ready", 5.0),
+    ],
+    ids=["slow", "short outage", "flaky"],
+)
+@pytest.mark.parametrize("idle", [0, 2])
+def test_a_pool_that_serves_is_not_failing(schedule: Schedule, idle: int) -> None:
+    async def scenario(world: World) -> None:
+        starting = asyncio.ensure_future(world.pool.start())
+        for _ in range(10):
+            world.launch()
+            await world.until(world.now + 2.0)
+        await world.ended()
+        await world.until(world.now + 40.0)
+        assert world.failing == []
+        await starting
+        await world.aclose()
+
+    play(scenario, schedule, idle=idle, concurrency=2, job_time=15.0)
+
+
+def test_a_pool_with_a_warm_process_is_not_failing() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        await world.until(60.0)
+        assert world.failing == []
+        world.launch()
+        await world.until(80.0)
+        assert [on for _, on in world.failing] == [True]
+        await world.aclose()
+
+    play(scenario, script(Outcome("ready", 1.0), Outcome("raise", 0.2)), idle=2)
+
+
+# --- 1: a freeze judges nobody
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_after_a_freeze_jobs_get_what_became_ready(jobs: int) -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        for _ in range(jobs):
+            world.launch()
+        await world.until(1.0)
+        world.loop.freeze(4 * W)
+        await world.ended()
+        assert all(job.ran for job in world.jobs)
+        await world.aclose()
+
+    play(scenario, always("ready", 2.0), concurrency=4)
+
+
+def test_a_freeze_puts_the_verdict_off_once() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        job = world.launch()
+        await world.until(1.0)
+        world.loop.freeze(4 * W)
+        await world.ended()
+        assert job.gave_up and job.took <= 4 * W + 1.5
+        await world.aclose()
+
+    play(scenario, always("stuck"))

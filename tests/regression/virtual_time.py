@@ -48,6 +48,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._now
 
+    def freeze(self, seconds: float) -> None:
+        """Let so many seconds pass in which nothing runs, as while the process is stopped."""
+        self._now += seconds
+
     def advance(self, timeout: float | None) -> None:
         if timeout is None:
             raise Stuck("every task waits for something that no timer brings about")
