@@ -291,10 +291,13 @@ def reported(bench: Bench, calls: list[Call]) -> int:
     )
 
 
-async def sigterm(bench: Bench, count: int, drain: int | None, *, join: bool = True) -> None:
+async def sigterm(
+    bench: Bench, count: int, drain: int | None, *, join: bool = True, timeout: float | None = None
+) -> None:
     """SIGTERM while calls wait: the server hears of each, and the worker ends by itself."""
     bound = (drain or 0) + CLOSE * bench.pace
-    worker = await bench.worker(ready=True, drain=drain, unlimited=True)
+    settings = {} if timeout is None else {"timeout": timeout}
+    worker = await bench.worker(ready=True, drain=drain, unlimited=True, **settings)
     worker.become("hang")
     await bench.first_call()
     calls = await bench.waiting_calls(count, join=join)
@@ -325,7 +328,8 @@ async def sigterm_no_drain(bench: Bench) -> None:
 
 @case("SIGTERM while 200 calls wait, drain limit 3 s")
 async def sigterm_200(bench: Bench) -> None:
-    await sigterm(bench, 200, 3, join=False)
+    # the initialization must not fail before all are here: the worker would decline the rest
+    await sigterm(bench, 200, 3, join=False, timeout=45.0)
 
 
 @case("the server restarts while two calls wait: the worker comes back and serves new ones")
@@ -377,12 +381,14 @@ async def broken(
     bench: Bench, mood: str, bounds: float, *, executor: str = "process", most: int | None = None
 ) -> None:
     """A call must fail, and be reported, within so many times W."""
-    worker = await bench.worker(idle=1, mood=mood, executor=executor, unlimited=True)
+    worker = await bench.worker(ready=True, idle=1, executor=executor, unlimited=True)
+    worker.become(mood)
+    await bench.first_call()
     call = await bench.caller.dispatch()
     await bench.caller.follow(call, bounds * worker.settings.wait + SLACK * bench.pace)
     bench.expect(call.outcome == "failed" and bool(call.error), summary([call]))
     if most is not None:
-        stuck = len(worker.notes("prewarm"))
+        stuck = len(worker.notes("prewarm", mood))
         bench.expect(stuck <= most, f"{stuck} threads stuck")
     await end(bench, worker)
     if again := bench.server.unknown_updates(call.room):
