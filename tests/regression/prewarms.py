@@ -37,12 +37,22 @@ class Plan:
     @property
     def hangs(self) -> bool:
         """Whether this process is one that only its timeout ends."""
-        return self.kind == "hang" and self.fails
+        return self.kind in ("hang", "held") and self.fails
 
     @property
     def prewarmed(self) -> Path:
         """Exists as soon as a prewarm has begun."""
         return Path(self.folder, "prewarmed")
+
+    @property
+    def released(self) -> Path:
+        """As soon as it exists, the prewarms that are held return."""
+        return Path(self.folder, "released")
+
+    @property
+    def forks(self) -> Path:
+        """Holds the pids of the forks that were left."""
+        return Path(self.folder, "forks")
 
     @property
     def jobs(self) -> Path:
@@ -63,6 +73,10 @@ def prewarm(proc: Any) -> None:
 
     if plan.kind == "hang":
         time.sleep(plan.hang)
+    elif plan.kind == "held":
+        end = time.monotonic() + plan.hang
+        while time.monotonic() < end and not plan.released.exists():
+            time.sleep(0.02)
     elif plan.kind == "raise":
         raise RuntimeError("prewarm failed on purpose")
     elif plan.kind == "exit":
@@ -75,8 +89,10 @@ def prewarm(proc: Any) -> None:
         raise RuntimeError("prewarm failed on purpose, and the child lingers")
     elif plan.kind == "leave_a_fork":
         # which outlives the child, and holds what the child had open
-        fork = multiprocessing.get_context("fork")
-        fork.Process(target=time.sleep, args=(plan.hang,)).start()
+        fork = multiprocessing.get_context("fork").Process(target=time.sleep, args=(plan.hang,))
+        fork.start()
+        with plan.forks.open("a", encoding="utf-8") as f:
+            f.write(f"{fork.pid}\n")
         raise RuntimeError("prewarm failed on purpose, and left a process")
     elif plan.kind == "die_idle":
         threading.Timer(0.05, os._exit, [1]).start()

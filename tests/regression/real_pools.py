@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import gc
 import inspect
 import logging
 import multiprocessing as mp
@@ -58,6 +59,16 @@ def _children() -> set[int]:
 
 def _threads() -> set[threading.Thread]:
     return {t for t in threading.enumerate() if t.name in THREADS}
+
+
+def threads_named(name: str) -> int:
+    return sum(t.name == name for t in _threads())
+
+
+def descriptors() -> int:
+    """How many are open, but for what only a cycle of references still holds."""
+    gc.collect()
+    return int(psutil.Process().num_fds())
 
 
 def exists(pid: int) -> bool:
@@ -117,12 +128,12 @@ class Report:
         assert self.executors_left == 0, "entries left in pool.processes"
         assert self.unpaired == 0, "process_created and process_closed do not pair"
 
-    def check_verdict(self) -> None:
+    def check_verdict(self, w: float = W) -> None:
         assert not self.launched, "the job was launched on a process that never became ready"
         assert isinstance(self.error, RuntimeError), f"no verdict: {self.error!r}"
         assert str(self.error).startswith("no process became available after")
         assert len(self.error_records) == 1, f"{len(self.error_records)} error records"
-        assert self.elapsed >= W - 0.5, f"verdict after {self.elapsed:.1f} s"
+        assert self.elapsed >= w - 0.5, f"verdict after {self.elapsed:.1f} s"
 
 
 class _Records(logging.Handler):
@@ -177,6 +188,7 @@ class Pool:
         initialize_timeout: float | None = None,
         hang_timeout: float = T,
         thread: bool = False,
+        memory_limit_mb: float = 0,
     ) -> None:
         """`initialize_timeout` is the pool's, from which it has its bounds; `guard` by default.
         A process that hangs has `hang_timeout`, and every other one `guard`.
@@ -185,6 +197,7 @@ class Pool:
             context=context,
             idle=idle,
             initialize_timeout=initialize_timeout or guard,
+            memory_limit_mb=memory_limit_mb,
             thread=thread,
         )
         self.plan = plan

@@ -11,17 +11,21 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import features
 import pytest
+from livekit.agents.ipc import proc_pool
 from prewarms import Plan
 from real_pools import (
     Pool,
     Report,
     Scenario,
+    T,
     check_nothing_left,
     check_recovered,
+    descriptors,
     exists,
     fails_for_good,
     guard,
@@ -30,6 +34,7 @@ from real_pools import (
     run_group,
     run_one,
     slow_starts,
+    threads_named,
     until,
 )
 
@@ -235,6 +240,77 @@ def test_close_while_a_failed_process_is_cleaned_up() -> None:
     report = run_one(scenario)
     assert report.notes["released"], "the waiting job was not released"
     report.check_clean()
+
+
+# -- what is stuck keeps its place -----------------------------------------------------------------
+
+CONCURRENCY = 2
+SHORT_W = 1.0
+
+
+def _pool_of_what_is_stuck(plan: Plan, monkeypatch: pytest.MonkeyPatch, **kwargs: Any) -> Pool:
+    """Return a pool that initializes two at once, and whose W is a second."""
+    monkeypatch.setattr(proc_pool, "MAX_CONCURRENT_INITIALIZATIONS", CONCURRENCY)
+    pool = Pool(plan, idle=2, initialize_timeout=T, **kwargs)
+    pool.pool._wait_timeout = SHORT_W  # unpatched, there is none
+    return pool
+
+
+def test_starts_that_never_return_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(plan: Plan) -> Report:
+        plan.kind = "slow_start"
+        _, release = slow_starts[plan.folder] = threading.Event(), threading.Event()
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(CONCURRENCY + 1))
+        before = descriptors()
+        pool = _pool_of_what_is_stuck(plan, monkeypatch)
+        notes = pool.report.notes
+        starting = asyncio.ensure_future(pool.pool.start())
+        try:
+            await asyncio.sleep(0)
+            await pool.launch()
+            notes["stuck"] = len(pool.created)  # none of them has got any further
+            free = loop.run_in_executor(None, int)
+            notes["free"] = await until(free.done, guard / 4)
+            await pool.aclose()
+        finally:
+            release.set()
+            del slow_starts[plan.folder]
+        starting.cancel()
+        notes["descriptors"] = await until(lambda: descriptors() <= before, guard / 4)
+        return pool.report
+
+    report = run_one(scenario)
+    assert report.notes["stuck"] <= CONCURRENCY, "more starts outstanding than may initialize"
+    assert report.notes["free"], "the loop's default executor is used up"
+    report.check_verdict(SHORT_W)
+    report.check_clean()
+    assert report.notes["descriptors"], "descriptors left"
+
+
+def test_threads_that_are_stuck_in_prewarm_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(plan: Plan) -> Report:
+        plan.kind = "held"
+        before = descriptors()
+        pool = _pool_of_what_is_stuck(plan, monkeypatch, thread=True, hang_timeout=SHORT_W / 2)
+        notes = pool.report.notes
+        starting = asyncio.ensure_future(pool.pool.start())
+        try:
+            await asyncio.sleep(0)
+            await pool.launch()
+            notes["stuck"] = threads_named("job_thread_runner")
+            await pool.aclose()
+        finally:
+            plan.released.touch()
+        starting.cancel()
+        notes["descriptors"] = await until(lambda: descriptors() <= before, guard / 4)
+        return pool.report
+
+    report = run_one(scenario)
+    assert report.notes["stuck"] <= CONCURRENCY, "more threads stuck than may initialize"
+    report.check_verdict(SHORT_W)
+    report.check_clean()
+    assert report.notes["descriptors"], "descriptors left"
 
 
 # -- children that die by another hand -------------------------------------------------------------
