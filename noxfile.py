@@ -145,6 +145,12 @@ def figures(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def contended(session: nox.Session) -> None:
+    """Print how a pool does on a contended host, beside fixed numbers at once; -- RELEASE"""
+    session.run(sys.executable, "benchmarks/contended.py", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", default=False)
 def releases(session: nox.Session) -> None:
     """Write patches/releases.toml from the package index; try the series on new releases."""
     step(session, "update-releases", *session.posargs)

@@ -29,7 +29,7 @@ class Run:
     number at once here, reaches 1.0 as long as jobs wait."""
 
 
-def contended(work: float, gap: float, idle: int, jobs: int = 20) -> Run:
+def contended(work: float, gap: float, idle: int, jobs: int = 20, concurrency: int = 4) -> Run:
     """Launch jobs, `gap` seconds apart, where all initializations share one core."""
 
     async def scenario(world: World) -> Run:
@@ -51,7 +51,9 @@ def contended(work: float, gap: float, idle: int, jobs: int = 20) -> Run:
 
     core = Core()
     outcome = Outcome("work", work, core=core)
-    return play(scenario, lambda index, now: outcome, idle=idle, concurrency=4, job_time=0.5)
+    return play(
+        scenario, lambda index, now: outcome, idle=idle, concurrency=concurrency, job_time=0.5
+    )
 
 
 @pytest.mark.parametrize("arrival", ARRIVALS)
