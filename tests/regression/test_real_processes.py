@@ -352,11 +352,10 @@ def test_a_process_that_left_a_fork_is_closed() -> None:
 
 def test_a_process_that_no_thread_can_join_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     start = threading.Thread.start
-    failed: list[threading.Thread] = []
+    failures = iter(range(2))
 
     def start_few(thread: threading.Thread) -> None:
-        if thread.name == "proc_join_thread" and len(failed) < 2:
-            failed.append(thread)
+        if thread.name == "proc_join_thread" and next(failures, None) is not None:
             raise RuntimeError("can't start new thread")
         start(thread)
 
@@ -367,7 +366,6 @@ def test_a_process_that_no_thread_can_join_is_killed(monkeypatch: pytest.MonkeyP
         await pool.pool.start()
         await pool.launch()
         await pool.aclose()
-        failed.clear()
         pool.report.notes["descriptors"] = await until(lambda: descriptors() <= before, guard / 4)
         return pool.report
 
