@@ -17,6 +17,13 @@ from pathlib import Path
 from typing import Any
 
 
+def _words(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        return []
+
+
 @dataclass
 class Plan:
     """Travels to the child as `user_arguments`."""
@@ -51,7 +58,7 @@ class Plan:
 
     @property
     def forks(self) -> Path:
-        """Holds the pids of the forks that were left."""
+        """Holds the pid of each fork that was left."""
         return Path(self.folder, "forks")
 
     @property
@@ -59,10 +66,10 @@ class Plan:
         return Path(self.folder, "jobs")
 
     def jobs_run(self) -> list[str]:
-        try:
-            return self.jobs.read_text(encoding="utf-8").split()
-        except FileNotFoundError:
-            return []
+        return _words(self.jobs)
+
+    def forks_left(self) -> list[int]:
+        return list(map(int, _words(self.forks)))
 
 
 def prewarm(proc: Any) -> None:

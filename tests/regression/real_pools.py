@@ -61,10 +61,6 @@ def _threads() -> set[threading.Thread]:
     return {t for t in threading.enumerate() if t.name in THREADS}
 
 
-def threads_named(name: str) -> int:
-    return sum(t.name == name for t in _threads())
-
-
 def descriptors() -> int:
     """How many are open, but for what only a cycle of references still holds."""
     gc.collect()
@@ -226,6 +222,10 @@ class Pool:
         if self.on_started is not None:
             self.on_started(proc)
 
+    def threads(self) -> set[threading.Thread]:
+        """What runs now and did not before there was this pool."""
+        return _threads() - self._threads_before
+
     def wait_for_its_end(self, proc: Any) -> None:
         """Block the event loop until a child is dead and its join thread has said so.
 
@@ -233,7 +233,7 @@ class Pool:
         """
         deadline = time.monotonic() + guard
         while time.monotonic() < deadline:
-            joining = sum(t.name == "proc_join_thread" for t in _threads() - self._threads_before)
+            joining = sum(t.name == "proc_join_thread" for t in self.threads())
             alive = sum(exists(p.pid) for p in self.created if p.pid)
             if not exists(proc.pid) and joining <= alive:
                 return

@@ -434,6 +434,7 @@ def test_close_goes_on_when_an_executor_fails_to(which: str) -> None:
             world.launch()
         await world.until(world.now + 0.3)
         await world.aclose()
+        assert any("on purpose" in log for log in world.logs), "nobody hears of it"
 
     outcomes = [Outcome("ready", 0.1, close=1.0)] * 2 + [Outcome("raise", 0.1)]
     play(scenario, script(*outcomes), idle=2, concurrency=2)

@@ -6,6 +6,7 @@ Nearly every test is an assertion about the `Report` of one scenario.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -34,7 +35,6 @@ from real_pools import (
     run_group,
     run_one,
     slow_starts,
-    threads_named,
     until,
 )
 
@@ -289,6 +289,9 @@ def test_starts_that_never_return_are_few(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_threads_that_are_stuck_in_prewarm_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    # pytest's holds what the thread's exception refers to: its socket
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+
     async def scenario(plan: Plan) -> Report:
         plan.kind = "held"
         before = descriptors()
@@ -298,7 +301,7 @@ def test_threads_that_are_stuck_in_prewarm_are_few(monkeypatch: pytest.MonkeyPat
         try:
             await asyncio.sleep(0)
             await pool.launch()
-            notes["stuck"] = threads_named("job_thread_runner")
+            notes["stuck"] = len(pool.threads())
             await pool.aclose()
         finally:
             plan.released.touch()
@@ -311,6 +314,96 @@ def test_threads_that_are_stuck_in_prewarm_are_few(monkeypatch: pytest.MonkeyPat
     report.check_verdict(SHORT_W)
     report.check_clean()
     assert report.notes["descriptors"], "descriptors left"
+
+
+# -- what a failed spawn leaves behind -------------------------------------------------------------
+
+
+def test_a_process_that_left_a_fork_is_closed() -> None:
+    """The fork holds what the process had open, and lives on."""
+
+    async def scenario(plan: Plan) -> Report:
+        plan.kind = "leave_a_fork"
+        before = descriptors()
+        pool = Pool(plan)
+        notes = pool.report.notes
+        await pool.pool.start()
+        launching = asyncio.ensure_future(pool.launch())
+        try:
+            assert await until(lambda: len(pool.closed) >= 2), "failed spawns are never closed"
+            await pool.aclose()
+            await pool.note_released(launching)
+            notes["threads gone"] = await until(lambda: not pool.threads(), guard / 4)
+            notes["descriptors"] = await until(lambda: descriptors() <= before, guard / 4)
+            notes["forks"] = sum(map(exists, plan.forks_left()))
+        finally:
+            for pid in plan.forks_left():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        return pool.report
+
+    report = run_one(scenario)
+    assert report.notes["forks"] >= 2, "the forks did not outlive their processes"
+    assert report.notes["released"], "the waiting job was not released"
+    report.check_clean()
+    assert report.notes["threads gone"], "threads left"
+    assert report.notes["descriptors"], "descriptors left"
+
+
+def test_a_process_that_no_thread_can_join_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+    failures = iter(range(2))
+
+    def start_few(thread: threading.Thread) -> None:
+        if thread.name == "proc_join_thread" and next(failures, None) is not None:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def scenario(plan: Plan) -> Report:
+        before = descriptors()
+        pool = Pool(plan)
+        monkeypatch.setattr(threading.Thread, "start", start_few)
+        await pool.pool.start()
+        await pool.launch()
+        await pool.aclose()
+        pool.report.notes["descriptors"] = await until(lambda: descriptors() <= before, guard / 4)
+        return pool.report
+
+    report = run_one(scenario)
+    check_recovered(report)
+    assert report.notes["descriptors"], "descriptors left"
+
+
+# -- processes that don't live long ----------------------------------------------------------------
+
+WINDOW = 15.0
+MOST_SPAWNS = 25
+
+
+def _lives_shortly(kind: str, memory_limit_mb: float = 0) -> Scenario:
+    async def scenario(plan: Plan) -> Report:
+        plan.kind = kind
+        pool = Pool(plan, idle=1, memory_limit_mb=memory_limit_mb)
+        starting = asyncio.ensure_future(pool.pool.start())
+        await until(lambda: len(pool.created) > MOST_SPAWNS, WINDOW)
+        pool.report.notes["spawned"] = len(pool.created)
+        await pool.aclose()
+        starting.cancel()
+        return pool.report
+
+    return scenario
+
+
+@pytest.mark.costly
+def test_processes_that_die_idle_are_replaced_with_a_back_off() -> None:
+    """Killed for their memory, or by a native crash. Slow hosts spawn fewer."""
+    scenarios = {"memory": _lives_shortly("ok", 1.0), "crash": _lives_shortly("die_idle")}
+    reports = run_group(scenarios)
+    for name in scenarios:
+        assert "broken" not in reports[name].notes, reports[name].error
+        assert 2 <= reports[name].notes["spawned"] <= MOST_SPAWNS, name
+        reports[name].check_clean()
+    check_nothing_left(reports["everything"])
 
 
 # -- children that die by another hand -------------------------------------------------------------
