@@ -95,7 +95,47 @@ def test_a_warm_process_that_is_used_ends_the_back_off() -> None:
     play(scenario, always("ready", 0.01), idle=2, concurrency=2)
 
 
+def test_the_cost_of_a_failure_is_forgotten_after_a_success() -> None:
+    async def scenario(world: World) -> None:
+        exit_when_ready(world)
+        await world.pool.start()
+        await world.until(20.0)
+        times = [e.created_at for e in world.executors[2:6]]
+        assert len(times) == 4 and times[-1] - times[0] <= 1.0
+
+    costly = Outcome("raise", 4.0)
+    play(scenario, script(costly, costly, Outcome("ready", 0.01)), idle=1)
+
+
 # --- 12: as many at once as would fit
+
+
+def test_the_number_at_once_is_halved_once_a_wave() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        for _ in range(8):
+            world.launch()
+        await world.until(9.9)
+        assert len(world.initializing) == 4
+        await world.until(19.9)
+        assert len(world.initializing) == 2
+        await world.until(39.9)
+        assert len(world.initializing) == 1
+
+    play(scenario, always("timeout"), concurrency=4)
+
+
+def test_two_whole_waves_of_timeouts_count_against_what_was_quick() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        for _ in range(30):
+            world.launch()
+        await world.until(19.9)
+        assert len(world.initializing) == 4
+        await world.until(44.9)
+        assert len(world.initializing) <= 2
+
+    play(scenario, script(*[Outcome("ready", 1.0)] * 4, Outcome("timeout")), concurrency=4)
 
 
 def test_more_at_once_again_when_they_are_quick() -> None:
