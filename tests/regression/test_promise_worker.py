@@ -125,6 +125,24 @@ def test_the_report_is_sent_before_the_connection_is_closed() -> None:
     _run(_wait_forever, close)
 
 
+def _make_server() -> Any:
+    """Make a whole worker, with what it needs to run, but for a server to connect to."""
+    options: dict[str, Any] = {
+        "ws_url": "ws://127.0.0.1:1",
+        "api_key": "key",
+        "api_secret": "secret" * 8,
+        "host": "127.0.0.1",
+        "port": 0,
+        "load_fnc": lambda: 0.0,
+        "load_threshold": 1.0,
+    }
+    if not hasattr(agents, "AgentServer"):
+        return agents.Worker(agents.WorkerOptions(entrypoint_fnc=_wait_forever, **options))
+    server = agents.AgentServer(**options)
+    server.rtc_session(_wait_forever)
+    return server
+
+
 @pytest.mark.skipif(not hasattr(agents, "AgentServer"), reason="a Worker makes its own pool")
 def test_any_number_of_launches_may_fail_at_once() -> None:
     """A whole server, without a connection: nobody takes its messages."""
@@ -141,21 +159,13 @@ def test_any_number_of_launches_may_fail_at_once() -> None:
             await request.accept()
 
         pool = FakePool(launch)
-        server: Any = agents.AgentServer(
-            ws_url="ws://127.0.0.1:1",
-            api_key="key",
-            api_secret="secret" * 8,
-            host="127.0.0.1",
-            port=0,
-            load_fnc=lambda: 0.0,
-            load_threshold=1.0,
-        )
-        server.rtc_session(_wait_forever, on_request=accept)
         with mock.patch.object(proc_pool, "ProcPool", lambda **options: pool):
+            server = _make_server()
             running = asyncio.ensure_future(server.run(unregistered=True))
             while not getattr(server, "_api", None):
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.1)
+        server._request_fnc = accept
         server._is_available = lambda: True
         for number in range(count):
             job = agent.Job(id=f"AJ_{number}", type=agent.JobType.JT_ROOM, room=models.Room())
@@ -182,6 +192,39 @@ def test_any_number_of_launches_may_fail_at_once() -> None:
 
 
 # --- 14: a sick worker turns calls away
+
+
+def test_a_worker_listens_to_its_pool() -> None:
+    class StartingPool(FakePool):
+        def __init__(self) -> None:
+            super().__init__(_succeed)
+            self.started = asyncio.Event()
+            self.callbacks: dict[str, Callable[[Any], None]] = {}
+
+        def on(self, event: str, callback: Callable[[Any], None]) -> None:
+            self.callbacks[event] = callback
+
+        async def start(self) -> None:
+            self.started.set()
+            await asyncio.sleep(2 * GUARD)
+
+    async def main() -> None:
+        pool = StartingPool()
+        with mock.patch.object(proc_pool, "ProcPool", lambda *args, **options: pool):
+            server = _make_server()
+            running = asyncio.ensure_future(server.run())
+            await asyncio.wait(
+                [running, asyncio.ensure_future(pool.started.wait())],
+                timeout=GUARD / 2,
+                return_when="FIRST_COMPLETED",
+            )
+        running.cancel()
+        await asyncio.wait([running])
+        for sick in (True, False):
+            pool.callbacks["failing_changed"](sick)
+            assert server._pool_failing == sick
+
+    asyncio.run(asyncio.wait_for(main(), GUARD))
 
 
 def _answer(worker: Worker) -> Any:
