@@ -45,6 +45,18 @@ def test_a_thread_that_returns_gives_its_place_back() -> None:
 # --- 4: pacing goes by what a spawn costs
 
 
+def test_a_quick_failure_is_replaced_at_once() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        world.launch()
+        await world.ended()
+        first, second = world.executors[:2]
+        assert first.failed_at is not None
+        assert second.created_at - first.failed_at <= 0.1 + EPS
+
+    play(scenario, script(Outcome("raise", 0.1), Outcome("ready", 1.0)))
+
+
 def test_spawns_that_fail_leave_as_much_time_as_they_take() -> None:
     async def scenario(world: World) -> None:
         await world.pool.start()
@@ -123,6 +135,19 @@ def test_the_number_at_once_is_halved_once_a_wave() -> None:
         assert len(world.initializing) == 1
 
     play(scenario, always("timeout"), concurrency=4)
+
+
+def test_a_success_that_took_most_of_the_timeout_proves_nothing() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        for _ in range(30):
+            world.launch()
+        await world.until(15.9)
+        assert len(world.initializing) == 4
+        await world.until(25.9)
+        assert len(world.initializing) == 2
+
+    play(scenario, script(*[Outcome("ready", 6.0)] * 4, Outcome("timeout")), concurrency=4)
 
 
 def test_two_whole_waves_of_timeouts_count_against_what_was_quick() -> None:

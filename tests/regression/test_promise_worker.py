@@ -51,7 +51,7 @@ class Wire:
 
     async def _send(self) -> None:
         while True:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.3)
             self.sent += self.queued
             self.queued.clear()
 
