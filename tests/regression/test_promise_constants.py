@@ -42,6 +42,24 @@ def test_a_thread_that_returns_gives_its_place_back() -> None:
     play(scenario, outcomes, executor_type=JobExecutorType.THREAD)
 
 
+# --- 5: the verdict
+
+
+def test_no_process_is_spawned_for_a_job_that_is_given_up() -> None:
+    """Upstream's own test looks right after the error: no process may be left."""
+
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        job = world.launch()
+        with pytest.raises(RuntimeError):
+            await job.task
+        assert not world.pool.processes
+        assert 20.0 - EPS <= job.took <= 20.1 + EPS
+        await world.aclose()
+
+    play(scenario, always("raise", 5.0))
+
+
 # --- 4: pacing goes by what a spawn costs
 
 
