@@ -1,0 +1,333 @@
+"""Promises 13, 14 and 15: what the worker tells the server of jobs that wait for a process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from unittest import mock
+
+import features
+import pytest
+from livekit import agents
+from livekit.agents.ipc import proc_pool
+from livekit.protocol import agent, models
+from workers import GUARD, JOB_ID, FakePool, Launch, Worker
+
+pytestmark = pytest.mark.skipif(
+    features.COMPILED_CORE, reason="the compiled core keeps the connection, and the jobs"
+)
+SOON = 3.0
+"""Seconds, of which a busy host may use two."""
+
+
+async def _wait_forever(info: Any) -> None:
+    await asyncio.sleep(2 * GUARD)
+
+
+async def _wait_shortly(info: Any) -> None:
+    await asyncio.sleep(0.2)
+
+
+async def _succeed(info: Any) -> None:
+    pass
+
+
+class Wire:
+    """Stands where the queue of messages is; what is in it is sent after a while."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.queued: list[agent.WorkerMessage] = []
+        self.sent: list[agent.WorkerMessage] = []
+        worker.server._queue_msg = self._queue_msg
+        worker.server._msg_chan = self
+        worker.server._conn_task = asyncio.ensure_future(self._send())
+        self._close = worker.server._close_future.set_result
+
+    async def _queue_msg(self, msg: agent.WorkerMessage) -> None:
+        self.queued.append(msg)
+
+    async def _send(self) -> None:
+        while True:
+            await asyncio.sleep(0.3)
+            self.sent += self.queued
+            self.queued.clear()
+
+    def empty(self) -> bool:
+        return not self.queued
+
+    def close(self) -> None:
+        self._close(None)
+
+
+def _run(launch: Launch, then: Callable[[Worker], Awaitable[None]]) -> Worker:
+    """Offer a job, let `then` happen to it while it is launched."""
+
+    async def main() -> Worker:
+        worker = Worker(launch)
+        await worker.offer()
+        while not worker.pool.launched:
+            await asyncio.sleep(0.005)
+        await then(worker)
+        return worker
+
+    return asyncio.run(asyncio.wait_for(main(), GUARD))
+
+
+def _failed(messages: list[agent.WorkerMessage]) -> list[str]:
+    """Return the jobs that are reported as failed."""
+    updates = [msg.update_job for msg in messages if msg.WhichOneof("message") == "update_job"]
+    assert all(update.status == agent.JobStatus.JS_FAILED for update in updates)
+    return [update.job_id for update in updates]
+
+
+# --- 13: the server is told
+
+
+def test_a_drain_that_reaches_its_limit_is_reported() -> None:
+    async def drain(worker: Worker) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):  # where it waits for launches
+            await worker.server.drain(timeout=1)
+        await asyncio.wait_for(worker.server.aclose(), SOON)
+        assert _failed(worker.sent) == [JOB_ID]
+        assert worker.pool.cancelled == 1
+
+    _run(_wait_forever, drain)
+
+
+def test_close_without_a_drain_is_reported_within_a_second() -> None:
+    async def close(worker: Worker) -> None:
+        began = time.monotonic()
+        await asyncio.wait_for(worker.server.aclose(), GUARD / 2)
+        assert time.monotonic() - began < SOON
+        assert _failed(worker.sent) == [JOB_ID]
+
+    _run(_wait_forever, close)
+
+
+def test_close_lets_a_launch_end_that_has_a_process() -> None:
+    async def close(worker: Worker) -> None:
+        await asyncio.wait_for(worker.server.aclose(), GUARD / 2)
+        assert not _failed(worker.sent)
+        assert worker.pool.cancelled == 0
+
+    _run(_wait_shortly, close)
+
+
+def test_the_report_is_sent_before_the_connection_is_closed() -> None:
+    async def close(worker: Worker) -> None:
+        wire = Wire(worker)
+        await asyncio.wait_for(worker.server.aclose(), GUARD / 2)
+        assert _failed(wire.sent) == [JOB_ID]
+
+    _run(_wait_forever, close)
+
+
+def _make_server() -> Any:
+    """Make a whole worker, with what it needs to run, but for a server to connect to."""
+    options: dict[str, Any] = {
+        "ws_url": "ws://127.0.0.1:1",
+        "api_key": "key",
+        "api_secret": "secret" * 8,
+        "host": "127.0.0.1",
+        "port": 0,
+        "load_fnc": lambda: 0.0,
+        "load_threshold": 1.0,
+    }
+    if not hasattr(agents, "AgentServer"):
+        return agents.Worker(agents.WorkerOptions(entrypoint_fnc=_wait_forever, **options))
+    server = agents.AgentServer(**options)
+    server.rtc_session(_wait_forever)
+    return server
+
+
+@pytest.mark.skipif(not hasattr(agents, "AgentServer"), reason="a Worker makes its own pool")
+def test_any_number_of_launches_may_fail_at_once() -> None:
+    """A whole server, without a connection: nobody takes its messages."""
+    count = 200
+
+    async def main() -> None:
+        failing = asyncio.Event()
+
+        async def launch(info: Any) -> None:
+            await failing.wait()
+            raise RuntimeError("no process became available after 45.0s")
+
+        async def accept(request: Any) -> None:
+            await request.accept()
+
+        pool = FakePool(launch)
+        with mock.patch.object(proc_pool, "ProcPool", lambda **options: pool):
+            server = _make_server()
+            running = asyncio.ensure_future(server.run(unregistered=True))
+            while not getattr(server, "_api", None):
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+        server._request_fnc = accept
+        server._is_available = lambda: True
+        for number in range(count):
+            job = agent.Job(id=f"AJ_{number}", type=agent.JobType.JT_ROOM, room=models.Room())
+            server._handle_availability(agent.AvailabilityRequest(job=job))
+            assert (await server._msg_chan.recv()).availability.available
+            server._handle_assignment(agent.JobAssignment(job=job))
+        while len(pool.launched) < count:
+            await asyncio.sleep(0.01)
+        failing.set()
+        for _ in range(100):
+            await asyncio.sleep(0.01)
+            if not getattr(server, features.LAUNCH_TASKS):
+                break
+        left = len(getattr(server, features.LAUNCH_TASKS))
+        queued = []
+        while not server._msg_chan.empty():
+            queued.append(server._msg_chan.recv_nowait())
+        assert len(_failed(queued)) == count
+        assert not left, f"{left} launches wait for room in the queue"
+        await asyncio.wait_for(server.aclose(), 10.0)
+        await running
+
+    asyncio.run(asyncio.wait_for(main(), GUARD))
+
+
+# --- 14: a sick worker turns calls away
+
+
+def test_a_worker_listens_to_its_pool() -> None:
+    class StartingPool(FakePool):
+        def __init__(self) -> None:
+            super().__init__(_succeed)
+            self.started = asyncio.Event()
+            self.callbacks: dict[str, Callable[[Any], None]] = {}
+
+        def on(self, event: str, callback: Callable[[Any], None]) -> None:
+            self.callbacks[event] = callback
+
+        async def start(self) -> None:
+            self.started.set()
+            await asyncio.sleep(2 * GUARD)
+
+    async def main() -> None:
+        pool = StartingPool()
+        with mock.patch.object(proc_pool, "ProcPool", lambda *args, **options: pool):
+            server = _make_server()
+            running = asyncio.ensure_future(server.run())
+            await asyncio.wait(
+                [running, asyncio.ensure_future(pool.started.wait())],
+                timeout=GUARD / 2,
+                return_when="FIRST_COMPLETED",
+            )
+        running.cancel()
+        await asyncio.wait([running])
+        for sick in (True, False):
+            pool.callbacks["failing_changed"](sick)
+            assert server._pool_failing == sick
+
+    asyncio.run(asyncio.wait_for(main(), GUARD))
+
+
+def _answer(worker: Worker) -> Any:
+    """Return the last answer to an offer."""
+    found = [m.availability for m in worker.sent if m.WhichOneof("message") == "availability"]
+    return found[-1]
+
+
+async def _offer_another(worker: Worker) -> Any:
+    """Offer another job; return the answer."""
+    count = len(worker.sent)
+    job = agent.Job(id="AJ_another", type=agent.JobType.JT_ROOM, room=models.Room())
+    worker.server._handle_availability(agent.AvailabilityRequest(job=job))
+    while len(worker.sent) == count:
+        await asyncio.sleep(0.005)
+    return _answer(worker)
+
+
+def _record_requests(worker: Worker) -> list[str]:
+    """Return the offers that the user's function is asked for from now on; it rejects them."""
+    asked = []
+
+    async def reject(request: Any) -> None:
+        asked.append(request.id)
+        await request.reject()
+
+    worker.server._request_fnc = reject
+    if hasattr(worker.server, "_opts"):  # a Worker asks its options
+        worker.server._opts.request_fnc = reject
+    return asked
+
+
+def _declines(answer: Any) -> bool:
+    """Whether the server will ask another worker; old protocols have no other way to say no."""
+    return not answer.available and not getattr(answer, "terminate", False)
+
+
+def test_a_sick_worker_declines() -> None:
+    async def turn_sick(worker: Worker) -> None:
+        asked = _record_requests(worker)
+        await _offer_another(worker)
+        assert len(asked) == 1
+        worker.server._on_pool_failing_changed(True)
+        assert _declines(await _offer_another(worker))
+        assert len(asked) == 1
+        worker.server._on_pool_failing_changed(False)
+        await _offer_another(worker)
+        assert len(asked) == 2
+
+    _run(_succeed, turn_sick)
+
+
+def test_a_sick_worker_declines_at_once() -> None:
+    async def turn_sick(worker: Worker) -> None:
+        async def measure() -> None:  # on a loaded host this takes a while
+            await asyncio.sleep(2 * GUARD)
+
+        worker.server._refresh_worker_load = measure
+        worker.server._on_pool_failing_changed(True)
+        assert _declines(await asyncio.wait_for(_offer_another(worker), SOON))
+
+    _run(_succeed, turn_sick)
+
+
+def test_a_sick_worker_says_that_it_is_full() -> None:
+    async def turn_sick(worker: Worker) -> None:
+        seen = []
+        for sick in (False, True, False):
+            worker.server._on_pool_failing_changed(sick)
+            await worker.server._update_worker_status()
+            seen.append(worker.sent[-1].update_worker.status)
+        full, available = agent.WorkerStatus.WS_FULL, agent.WorkerStatus.WS_AVAILABLE
+        assert seen == [available, full, available]
+
+    _run(_succeed, turn_sick)
+
+
+# --- 15: a job that the server ends while it waits
+
+
+async def _terminate(worker: Worker) -> None:
+    await worker.server._handle_termination(agent.JobTermination(job_id=JOB_ID))
+    await asyncio.sleep(0.05)
+
+
+def test_a_job_that_is_ended_while_it_waits_is_not_launched() -> None:
+    async def terminate(worker: Worker) -> None:
+        await _terminate(worker)
+        assert worker.pool.cancelled == 1
+        await asyncio.wait_for(worker.settle(), SOON)
+        assert not worker.reports()
+        assert worker.reserved() == 0
+
+    _run(_wait_forever, terminate)
+
+
+def test_a_job_that_is_ended_after_its_launch_is_closed() -> None:
+    async def terminate(worker: Worker) -> None:
+        await worker.settle()
+        process = mock.AsyncMock()
+        worker.pool.get_by_job_id = lambda job_id: process  # type: ignore[method-assign]
+        await _terminate(worker)
+        process.aclose.assert_awaited_once()
+        assert not worker.reports()
+
+    _run(_succeed, terminate)
