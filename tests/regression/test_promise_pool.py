@@ -103,26 +103,6 @@ def always_exiting(lives: float) -> Schedule:
     return lambda index, now: Outcome("ready", 0.1, lives=lives)
 
 
-def test_a_warm_process_ends_the_pace() -> None:
-    async def scenario(world: World) -> None:
-        await world.pool.start()
-        await world.until(30.0)
-        world.launch()
-        await world.until(35.0)
-        before = len(world.executors)
-        for _ in range(4):
-            world.launch()
-        await world.until(35.5)
-        assert len(world.executors) - before >= 4
-
-    play(
-        scenario,
-        lambda i, now: Outcome("ready", 0.1, lives=0.05 if now < 20 else None),
-        idle=2,
-        concurrency=4,
-    )
-
-
 @pytest.mark.parametrize("took", [0.5, 1.0, 1.9])
 def test_spawns_that_fail_leave_time_to_others(took: float) -> None:
     async def scenario(world: World) -> None:
@@ -185,7 +165,7 @@ def test_an_idle_pool_that_can_start_nothing_rests() -> None:
         await world.until(100.0)
         before = len(world.executors)
         await world.until(160.0)
-        assert 5 <= len(world.executors) - before <= 7
+        assert 11 <= len(world.executors) - before <= 13
 
     play(scenario, always("raise", 0.01), idle=2, concurrency=2)
 
@@ -599,13 +579,16 @@ def test_a_failing_pool_says_so_and_probes(kind: str, idle: int) -> None:
         await world.until(60.0)
         assert job.gave_up
         [(at, on)] = world.failing
-        assert on and W - EPS <= at <= W + T + 0.2
+        spawn = T if kind == "timeout" else 0.2
+        assert on and W - EPS <= at <= W + spawn + 0.2
         before = len(world.executors)
         await world.until(100.0)
-        assert 2 <= len(world.executors) - before <= 10  # it probes, and not much
+        # without a job it probes, and not much
+        assert 40.0 / max(spawn + 0.2, 5.3) - 1 <= len(world.executors) - before <= 10
         await world.until(130.0)
         assert [on for _, on in world.failing] == [True, False]
-        assert world.failing[1][0] <= 100.0 + 2 * T + 1.1  # by the first ready process
+        assert world.failing[1][0] <= 100.0 + max(spawn, 5.0) + 1.2  # by the first ready process
+        assert sum("keep failing to initialize" in log for log in world.logs) == 1
         await world.aclose()
 
     failing, ready = Outcome(kind, 0.2), Outcome("ready", 1.0)
@@ -675,7 +658,7 @@ def test_a_freeze_puts_the_verdict_off_once() -> None:
         await world.until(1.0)
         world.loop.freeze(4 * W)
         await world.ended()
-        assert job.gave_up and job.took <= 4 * W + 1.5
+        assert job.gave_up and job.took <= 4 * W + 1.0 + 0.2 + EPS
         await world.aclose()
 
     play(scenario, always("stuck"))
