@@ -1,6 +1,6 @@
 """Print promise 12's model on a patched release; default: the newest.
 
-Makes an environment of it as the suite does, and runs `benchmarks/contended_model.py` there.
+Makes an environment of it as the suite does, and runs `tests/regression/contended_model.py` there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("version", nargs="?", default=newest_release().version)
     release, series = get_release(parser.parse_args().version)
     python = str(prepare(Target(release, series, "newest", purpose="figures-")))
-    model = str(ROOT / "benchmarks" / "contended_model.py")
+    model = str(ROOT / "tests" / "regression" / "contended_model.py")
     if subprocess.run([python, model]).returncode != 0:
         raise UserError(f"the model failed on {release.version}")
     return 0

@@ -7,11 +7,7 @@ machine. `benchmarks/contended.py` makes the environment and calls it.
 from __future__ import annotations
 
 import logging
-import sys
-from pathlib import Path
 from unittest import mock
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "regression"))
 
 from livekit.agents.ipc.proc_pool import ProcPool
 from test_promise_contended import ARRIVALS, WORK, Run, contended, served
