@@ -86,7 +86,7 @@ def e2e(session: nox.Session) -> None:
     step(session, "e2e", "--tests-python", str(Path(session.bin, "python")), *session.posargs)
 
 
-@nox.session(name="e2e-ci", allow_parallel=True)
+@nox.session(name="e2e-ci", allow_parallel=True, tags=["ci"])
 def e2e_ci(session: nox.Session) -> None:
     """Make the short run of `e2e`; on the stand-in only where there is no livekit-server or Go."""
     session.install("--group", "e2e", env=COMPILE)
