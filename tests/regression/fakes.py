@@ -48,6 +48,11 @@ def always(kind: str, delay: float = 0.0, close: float = 0.0) -> Schedule:
     return lambda index, now: Outcome(kind, delay, close)
 
 
+def script(*outcomes: Outcome) -> Schedule:
+    """The last one is for every further spawn."""
+    return lambda index, now: outcomes[min(index, len(outcomes) - 1)]
+
+
 class Core:
     """A processor that those who work at the same time share evenly."""
 

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from fakes import EPS, Outcome, Schedule, W, World, always, play
+from fakes import EPS, Outcome, W, World, always, play, script
 from livekit.agents.job import JobExecutorType
-
-
-def script(*outcomes: Outcome) -> Schedule:
-    """The last one is for every further spawn."""
-    return lambda index, now: outcomes[min(index, len(outcomes) - 1)]
-
 
 # --- 3: what hangs keeps its place
 
@@ -198,17 +190,12 @@ def test_more_at_once_again_when_they_are_quick() -> None:
 # --- 1: a freeze of the whole worker
 
 
-def freeze(world: World, seconds: float) -> None:
-    """Let time pass while nothing runs."""
-    world.loop._now += seconds
-
-
 def test_what_came_during_a_freeze_is_read_before_a_verdict() -> None:
     async def scenario(world: World) -> None:
         await world.pool.start()
         job = world.launch()
         await world.until(5.02)
-        freeze(world, 100.0)
+        world.loop.freeze(100.0)
         await world.ended()
         assert job.ran
 
@@ -220,7 +207,7 @@ def test_the_verdict_comes_soon_after_a_freeze() -> None:
         await world.pool.start()
         job = world.launch()
         await world.until(5.02)
-        freeze(world, 100.0)
+        world.loop.freeze(100.0)
         await world.ended()
         assert job.gave_up and job.took <= 105.02 + 0.2 + EPS
         await world.aclose()
@@ -231,29 +218,21 @@ def test_the_verdict_comes_soon_after_a_freeze() -> None:
 # --- 14: a pool that can start nothing says so
 
 
-def record_changes(world: World) -> list[tuple[float, Any]]:
-    """Return when the pool says that it has turned sick or well, and which of them."""
-    changes: list[tuple[float, Any]] = []
-    world.pool.on("failing_changed", lambda failing: changes.append((world.now, failing)))
-    return changes
-
-
 @pytest.mark.parametrize("idle", [0, 2])
 def test_a_sick_pool_says_so_after_w_and_probes_until_it_is_well(idle: int) -> None:
     async def scenario(world: World) -> None:
-        changes = record_changes(world)
         await world.pool.start()
         since = 0.0 if idle else world.now
         job = world.launch()
         await world.until(60.0)
         assert job.gave_up
-        [(at, failing)] = changes
+        [(at, failing)] = world.failing
         assert failing and W <= at - since <= W + 0.3
         before = len(world.executors)
         await world.until(100.0)
         assert 3 <= len(world.executors) - before <= 6  # without a job
         await world.until(115.0)
-        assert [failing for _, failing in changes] == [True, False]
+        assert [failing for _, failing in world.failing] == [True, False]
         assert sum("keep failing to initialize" in log for log in world.logs) == 1
         await world.aclose()
 
@@ -263,11 +242,10 @@ def test_a_sick_pool_says_so_after_w_and_probes_until_it_is_well(idle: int) -> N
 
 def test_a_pool_with_a_warm_process_is_not_sick() -> None:
     async def scenario(world: World) -> None:
-        changes = record_changes(world)
         await world.pool.start()
         await world.until(60.0)
         assert world.pool._warmed_proc_queue.qsize() == 1
-        assert not changes
+        assert not world.failing
         await world.aclose()
 
     play(scenario, script(Outcome("ready", 0.5), Outcome("raise", 0.2)), idle=2)
@@ -275,12 +253,11 @@ def test_a_pool_with_a_warm_process_is_not_sick() -> None:
 
 def test_an_outage_shorter_than_w_makes_no_pool_sick() -> None:
     async def scenario(world: World) -> None:
-        changes = record_changes(world)
         await world.pool.start()
         jobs = [world.launch() for _ in range(3)]
         await world.ended()
         assert all(job.ran for job in jobs)
-        assert not changes
+        assert not world.failing
 
     schedule = lambda index, now: Outcome("raise" if now < 0.8 * W else "ready", 0.2)  # noqa: E731
     play(scenario, schedule, concurrency=2)

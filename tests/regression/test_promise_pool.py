@@ -7,17 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fakes import EPS, Outcome, Schedule, T, W, World, always, play
+from fakes import EPS, Outcome, Schedule, T, W, World, always, play, script
 from jobs import TOKEN
 from livekit.agents.job import JobExecutorType
 
 TYPES = [JobExecutorType.PROCESS, JobExecutorType.THREAD]
 by_type = pytest.mark.parametrize("executor_type", TYPES, ids=lambda t: t.name.lower())
-
-
-def script(*outcomes: Outcome) -> Schedule:
-    """The last one is for every further spawn."""
-    return lambda index, now: outcomes[min(index, len(outcomes) - 1)]
 
 
 # --- 3: it respawns
