@@ -55,7 +55,6 @@ TOOLING = nox.project.load_toml("noxfile.py")["dependencies"]
 COMPILE = {"UV_COMPILE_BYTECODE": "1", "UV_COMPILE_BYTECODE_TIMEOUT": "900"}
 RELEASES = [nox.param(v, id=v) for v in PLAN.versions]
 QUICK = [nox.param(v, id=v) for v in PLAN.quick]
-CONTROLS = [nox.param(v, id=v) for v in PLAN.versions]
 
 
 def step(session: nox.Session, name: str, *arguments: str) -> None:
@@ -204,7 +203,7 @@ def texts(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", allow_parallel=True)
-@nox.parametrize("release", CONTROLS)
+@nox.parametrize("release", RELEASES)
 def control(session: nox.Session, release: str) -> None:
     """Run the suite on the unpatched release.
 
