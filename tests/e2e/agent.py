@@ -7,6 +7,7 @@ time. What happens is noted in the file `notes`, a line each: monotonic seconds,
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import faulthandler
@@ -171,6 +172,36 @@ def make() -> Any:
     return server
 
 
+class Exit(SystemExit):
+    """What a worker is ended by."""
+
+
+def hear_signals() -> None:
+    """Have no signal be lost, as from livekit/agents #6724 on.
+
+    Before, the handler raises wherever the loop is, and the exception often ends there: with the
+    task or the callback that happened to run. No case is about that.
+    """
+    module = sys.modules[cli.run_app.__module__]
+    if issubclass(getattr(module, "_ExitCli", SystemExit), SystemExit):
+        return
+    module._ExitCli = Exit  # type: ignore[attr-defined]
+    install = signal.signal
+
+    def on_the_loop(number: int, handler: Any) -> Any:
+        def handle(*received: Any) -> None:
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                handler(*received)
+            else:
+                loop.call_soon_threadsafe(handler, *received)
+
+        return install(number, handle if inspect.isfunction(handler) else handler)
+
+    signal.signal = on_the_loop  # type: ignore[assignment]
+
+
 # A worker that does not end is asked where it is.
 faulthandler.register(signal.SIGUSR2, all_threads=True)
 if SETTINGS["preload"]:
@@ -179,6 +210,7 @@ START = multiprocessing.process.BaseProcess.start
 multiprocessing.process.BaseProcess.start = start_unless_told  # type: ignore[method-assign]
 
 if __name__ == "__main__":
+    hear_signals()
     if sys.argv[1:] == ["dev"]:  # it would start the worker anew when a file changes
         sys.argv.append("--no-reload" if AGENT_SERVER else "--no-watch")
     cli.run_app(make())
