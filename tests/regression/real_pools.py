@@ -416,7 +416,7 @@ def planned_forks() -> Iterator[None]:
 
             def block() -> None:
                 entered.set()
-                release.wait(guard)
+                release.wait(3 * guard)  # longer than a close is waited for
                 if plan.kind == "slow_failure":
                     raise OSError(11, "Resource temporarily unavailable")
                 del process.start  # it must not travel to the child

@@ -1,4 +1,4 @@
-"""Promises 3, 4, 12 and 14: the figures that the pool goes by, each as it is seen from outside."""
+"""Promises 3, 4, 5 and 12: the figures that the pool goes by, each as it is seen from outside."""
 
 from __future__ import annotations
 
@@ -185,79 +185,3 @@ def test_more_at_once_again_when_they_are_quick() -> None:
 
     slow, quick = Outcome("timeout", close=0.5), Outcome("ready", 1.0)
     play(scenario, lambda index, now: slow if now < 9 else quick, concurrency=4)
-
-
-# --- 1: a freeze of the whole worker
-
-
-def test_what_came_during_a_freeze_is_read_before_a_verdict() -> None:
-    async def scenario(world: World) -> None:
-        await world.pool.start()
-        job = world.launch()
-        await world.until(5.02)
-        world.loop.freeze(100.0)
-        await world.ended()
-        assert job.ran
-
-    play(scenario, always("ready", 8.0))
-
-
-def test_the_verdict_comes_soon_after_a_freeze() -> None:
-    async def scenario(world: World) -> None:
-        await world.pool.start()
-        job = world.launch()
-        await world.until(5.02)
-        world.loop.freeze(100.0)
-        await world.ended()
-        assert job.gave_up and job.took <= 105.02 + 0.2 + EPS
-        await world.aclose()
-
-    play(scenario, always("stuck"))
-
-
-# --- 14: a pool that can start nothing says so
-
-
-@pytest.mark.parametrize("idle", [0, 2])
-def test_a_sick_pool_says_so_after_w_and_probes_until_it_is_well(idle: int) -> None:
-    async def scenario(world: World) -> None:
-        await world.pool.start()
-        since = 0.0 if idle else world.now
-        job = world.launch()
-        await world.until(60.0)
-        assert job.gave_up
-        [(at, failing)] = world.failing
-        assert failing and W <= at - since <= W + 0.3
-        before = len(world.executors)
-        await world.until(100.0)
-        assert 3 <= len(world.executors) - before <= 6  # without a job
-        await world.until(115.0)
-        assert [failing for _, failing in world.failing] == [True, False]
-        assert sum("keep failing to initialize" in log for log in world.logs) == 1
-        await world.aclose()
-
-    schedule = lambda index, now: Outcome("raise", 0.2) if now < 100 else Outcome("ready", 0.5)  # noqa: E731
-    play(scenario, schedule, idle=idle, concurrency=2)
-
-
-def test_a_pool_with_a_warm_process_is_not_sick() -> None:
-    async def scenario(world: World) -> None:
-        await world.pool.start()
-        await world.until(60.0)
-        assert world.pool._warmed_proc_queue.qsize() == 1
-        assert not world.failing
-        await world.aclose()
-
-    play(scenario, script(Outcome("ready", 0.5), Outcome("raise", 0.2)), idle=2)
-
-
-def test_an_outage_shorter_than_w_makes_no_pool_sick() -> None:
-    async def scenario(world: World) -> None:
-        await world.pool.start()
-        jobs = [world.launch() for _ in range(3)]
-        await world.ended()
-        assert all(job.ran for job in jobs)
-        assert not world.failing
-
-    schedule = lambda index, now: Outcome("raise" if now < 0.8 * W else "ready", 0.2)  # noqa: E731
-    play(scenario, schedule, concurrency=2)
