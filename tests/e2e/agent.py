@@ -57,7 +57,9 @@ def prewarm(process: JobProcess) -> None:
         os._exit(3)
     if mood == "fork":
         fork = multiprocessing.get_context("fork")
-        fork.Process(target=time.sleep, args=(120,)).start()
+        left = fork.Process(target=time.sleep, args=(120,))
+        left.start()
+        note("forked", left.pid)
         raise RuntimeError("the model file is gone")
     if mood == "die":
         threading.Timer(0.05, os._exit, [1]).start()

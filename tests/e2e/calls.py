@@ -15,6 +15,9 @@ from waiting import TooLateError, until
 # How often the caller tries to come into a room, which is not what is tested. The library limits
 # the time of each; a try that is cancelled would end this process ("FFI Panic").
 _JOINS = 5
+# Seconds that a server waits at least for one of its nodes to say that it has a worker, less what
+# its clock and ours may differ.
+_ASKS_AROUND = 0.15
 # Seconds to leave one.
 _LEAVE = 5.0
 
@@ -100,13 +103,17 @@ class Caller:
         return None
 
     def _match(self) -> None:
-        """Find the calls that no worker was asked for: the log has no room, but keeps the order."""
+        """Find the calls that no worker was asked for: what the server says of them has no room.
+
+        It says so soon, so the last call that may be meant is.
+        """
         found = self.server.without_room(self.agent_name)
         known = sum(call.not_asked is not None for call in self.calls)
         for at, said in found[known:]:
-            for call in self.calls:
+            for call in reversed(self.calls):
                 unclear = call.outcome == "silent" and call.not_asked is None
-                if unclear and call.dispatched < at and not self.server.jobs(call.room):
+                asked_around = call.dispatched <= at - _ASKS_AROUND
+                if unclear and asked_around and not self.server.jobs(call.room):
                     call.not_asked = at, said
                     break
 

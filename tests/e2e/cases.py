@@ -114,13 +114,13 @@ async def served_again(bench: Bench, worker: Worker) -> None:
     bench.expect(last.outcome == "served", f"then well: {last.outcome} {took:.1f} s after")
 
 
-async def end(bench: Bench, worker: Worker, *, forks: bool = False) -> None:
-    """End a worker: by itself, in time, and with nothing left but what the user's code forked."""
+async def end(bench: Bench, worker: Worker) -> None:
+    """End a worker: by itself, in time, and with nothing left."""
     seconds = CLOSE * bench.pace
     ending = await worker.end(seconds)
     if not ending.by_itself:
         bench.expect(False, f"does not end in {seconds:g} s")
-    elif ending.left and not forks:
+    elif ending.left:
         bench.expect(False, f"leaves {len(ending.left)} processes ({'; '.join(ending.left)})")
 
 
@@ -389,7 +389,7 @@ async def broken(
     await bench.caller.follow(call, bounds * worker.settings.wait + SLACK * bench.pace)
     bench.expect(call.outcome == "failed" and bool(call.error), summary([call]))
     if most is None:
-        await end(bench, worker, forks=mood == "fork")
+        await end(bench, worker)
     else:  # Python ends when its threads have, which nothing can stop
         stuck = len(worker.notes("prewarm", mood))
         bench.expect(stuck <= most, f"{stuck} threads stuck")

@@ -36,6 +36,8 @@ from livekit.protocol import agent, agent_dispatch, models, room
 
 # Seconds for a worker's answer, and for its first message.
 ANSWER, REGISTER = 3.0, 10.0
+# Seconds that a server waits for other nodes when one has answered that it has no worker to ask.
+ASKS_AROUND = 0.2
 
 # A server takes a call when one worker at least says that its load is below this.
 TARGET_LOAD = 0.7
@@ -229,6 +231,7 @@ class StandIn:
             metadata=dispatch.metadata,
         )
         if not self._has_room_for(dispatch.agent_name):
+            await asyncio.sleep(ASKS_AROUND)
             error = "no servers available (received 1 responses)"
             words = {"agentName": dispatch.agent_name, "jobType": "JT_ROOM"}
             log("failed to send job request", **words, error=error)

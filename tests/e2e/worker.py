@@ -66,7 +66,10 @@ class Note:
 
 @dataclass
 class Ending:
-    """How a worker ended: seconds since it was asked to, and what it left running."""
+    """How a worker ended: seconds since it was asked to, and what it left running.
+
+    What the agent's own code has forked is not the worker's to end, and doesn't count.
+    """
 
     seconds: float
     by_itself: bool
@@ -190,6 +193,7 @@ class Worker:
         took = time.monotonic() - start
         left: list[str] = []
         if by_itself:
+            self._kill_forks()  # which keep the fork server running
             # The fork server ends by itself when it finds that the worker has.
             with contextlib.suppress(TooLateError):
                 await until(lambda: not self._left(), _LEAVE, "")
@@ -200,6 +204,14 @@ class Worker:
     def _left(self) -> list[str]:
         """What still runs of it when it has ended itself; its zombies are init's then."""
         return [text for child in self.children() if (text := _describe(child))]
+
+    def _kill_forks(self) -> None:
+        """End what the agent's own code has forked."""
+        forked = {int(note.words[1]) for note in self.notes("forked")}
+        for child in self.children():
+            if child.pid in forked:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
 
     async def note_stacks(self) -> None:
         """Have it write the stacks of all its threads into its log, if it is running its agent."""
