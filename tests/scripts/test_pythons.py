@@ -7,7 +7,7 @@ import pytest
 from packaging.version import Version
 from procpool.base import pythons
 from procpool.base.errors import UserError
-from procpool.base.pythons import choose_python, installed_pythons, uv
+from procpool.base.pythons import choose_python, installed_pythons, pythons_for, uv
 from procpool.suite.environment import missing_python
 from samples import release
 
@@ -15,13 +15,32 @@ PYTHONS = {Version(v): f"/python{v}" for v in ("3.9.18", "3.10.13", "3.12.1", "3
 
 
 def test_pythons_of_a_release() -> None:
-    assert release().pythons == ["3.10", "3.11", "3.12", "3.13"]
+    assert release().pythons == ["3.10", "3.11", "3.12", "3.13", "3.14"]
     newest = {Version("3.12.1"): "/python3.12.1"}
     assert missing_python(release(), "oldest", newest) == (
         "Python 3.10, the oldest that 1.0.1 supports, is not installed"
     )
     assert missing_python(release(), "3.12", newest) is None
-    assert missing_python(release(), "newest", PYTHONS) is None
+    assert missing_python(release(), "3.13", PYTHONS) is None
+    assert missing_python(release(), "newest", PYTHONS) == (
+        "Python 3.14, the newest that 1.0.1 supports, is not installed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("requires", "expected"),
+    [
+        (">=3.9", ["3.9", "3.10", "3.11", "3.12", "3.13"]),  # written before there was a 3.14
+        (">=3.9,<3.14", ["3.9", "3.10", "3.11", "3.12", "3.13"]),
+        (">=3.10.1,<3.15", ["3.10", "3.11", "3.12", "3.13", "3.14"]),
+    ],
+)
+def test_a_release_is_tested_on_what_it_says_it_supports(
+    requires: str, expected: list[str]
+) -> None:
+    assert pythons_for(requires) == expected
+    installed = {Version(v): v for v in ("3.13.0", "3.14.0")}
+    assert choose_python(requires, "newest", installed) == f"{expected[-1]}.0"
 
 
 @pytest.mark.parametrize(

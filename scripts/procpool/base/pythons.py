@@ -12,7 +12,22 @@ from procpool.base.errors import UserError, one_line
 from uv import find_uv_bin
 
 # The Pythons that releases are tested on, as far as a release supports them.
-PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
+PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
+# The newest of them on which a release is tested that names no upper bound: it was published
+# before the next one, and its dependencies of that day have no wheels for that.
+_NEWEST_UNBOUNDED = "3.13"
+
+
+def pythons_for(requires: str) -> list[str]:
+    """Return those of `PYTHONS` that a Requires-Python admits, oldest first, such as "3.10"."""
+    supported = SpecifierSet(requires)
+    last = PYTHONS.index(_NEWEST_UNBOUNDED) if "4.0" in supported else len(PYTHONS)
+    # 3.10 stands for any 3.10.x, also where the requirement is >=3.10.1
+    return [
+        python
+        for python in PYTHONS[: last + 1]
+        if any(f"{python}.{micro}" in supported for micro in range(30))
+    ]
 
 
 def installed_pythons() -> dict[Version, str]:
@@ -43,7 +58,8 @@ def choose_python(requires: str, wanted: str, installed: dict[Version, str]) -> 
             f"the release needs Python {requires}; installed: {have}: install one that fits"
         )
     if wanted in ("newest", "oldest"):
-        tested = [v for v in fitting if f"{v.major}.{v.minor}" in PYTHONS] or fitting
+        pythons = pythons_for(requires)
+        tested = [v for v in fitting if f"{v.major}.{v.minor}" in pythons] or fitting
         return installed[tested[-1 if wanted == "newest" else 0]]
     try:
         asked = Version(wanted)

@@ -20,7 +20,7 @@ from packaging.version import InvalidVersion, Version
 from procpool.base.command import step_parser
 from procpool.base.errors import UserError
 from procpool.base.files import PATCHES
-from procpool.base.pythons import PYTHONS
+from procpool.base.pythons import pythons_for
 from procpool.catalog.series import (
     Series,
     line_of,
@@ -62,14 +62,8 @@ class Release:
 
     @property
     def pythons(self) -> list[str]:
-        """Those of `PYTHONS` that the release supports, oldest first, such as "3.10"."""
-        supported = SpecifierSet(self.requires_python)
-        # 3.10 stands for any 3.10.x, also where the requirement is >=3.10.1
-        return [
-            python
-            for python in PYTHONS
-            if any(f"{python}.{micro}" in supported for micro in range(30))
-        ]
+        """The Pythons that the release is tested on, oldest first, such as "3.10"."""
+        return pythons_for(self.requires_python)
 
 
 def _read_release(row: dict[str, object]) -> Release:
