@@ -29,8 +29,8 @@ CLOSE = 12.0
 # A call that nobody can take must be refused in this time; a server first asks around for up to 1 s
 # which of its nodes has a worker that is free.
 AT_ONCE = 2.5
-# Seconds from when prewarms succeed again to a call that is served: a probe's pause is up to 5 s, the
-# worker tells the server of its end every 2.5 s, and the caller pauses, too.
+# Seconds from when prewarms succeed again to a call that is served: a probe's pause is up to 5 s,
+# the worker tells the server how it is every 2.5 s, and the caller pauses, too.
 COMES_BACK = 15.0
 
 Run = Callable[[Bench], Awaitable[None]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes import EPS, Outcome, W, World, always, play, script
+from fakes import EPS, Outcome, World, always, play, script
 from livekit.agents.job import JobExecutorType
 
 # --- 3: what hangs keeps its place
