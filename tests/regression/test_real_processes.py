@@ -20,6 +20,7 @@ import pytest
 from livekit.agents.ipc import proc_pool
 from prewarms import Plan
 from real_pools import (
+    SHORT_W,
     Pool,
     Report,
     Scenario,
@@ -89,6 +90,7 @@ def spawned() -> dict[str, Report]:
 # -- no process can initialize ---------------------------------------------------------------------
 
 
+@pytest.mark.xdist_group("reports")
 @pytest.mark.parametrize("name", VERDICTS)
 def test_a_pool_that_cannot_initialize_ends_the_job(reports: dict[str, Report], name: str) -> None:
     report = reports[name]
@@ -101,6 +103,7 @@ def test_a_pool_that_cannot_initialize_ends_the_job(reports: dict[str, Report], 
 # -- it recovers -----------------------------------------------------------------------------------
 
 
+@pytest.mark.xdist_group("reports")
 def test_pools_that_recover_run_their_jobs(reports: dict[str, Report]) -> None:
     # One test: unpatched, most of these come out either way, and only a prewarm that raises in a
     # thread executor is sure to lose its job.
@@ -245,7 +248,6 @@ def test_close_while_a_failed_process_is_cleaned_up() -> None:
 # -- what is stuck keeps its place -----------------------------------------------------------------
 
 CONCURRENCY = 2
-SHORT_W = 1.0
 
 
 def _pool_of_what_is_stuck(plan: Plan, monkeypatch: pytest.MonkeyPatch, **kwargs: Any) -> Pool:
@@ -283,7 +285,7 @@ def test_starts_that_never_return_are_few(monkeypatch: pytest.MonkeyPatch) -> No
     report = run_one(scenario)
     assert report.notes["stuck"] <= CONCURRENCY, "more starts outstanding than may initialize"
     assert report.notes["free"], "the loop's default executor is used up"
-    report.check_verdict(SHORT_W)
+    report.check_verdict()
     report.check_clean()
     assert report.notes["descriptors"], "descriptors left"
 
@@ -311,7 +313,7 @@ def test_threads_that_are_stuck_in_prewarm_are_few(monkeypatch: pytest.MonkeyPat
 
     report = run_one(scenario)
     assert report.notes["stuck"] <= CONCURRENCY, "more threads stuck than may initialize"
-    report.check_verdict(SHORT_W)
+    report.check_verdict()
     report.check_clean()
     assert report.notes["descriptors"], "descriptors left"
 

@@ -29,6 +29,9 @@ from procpool.wheels.build import build_release
 
 # Where the environments and the reports of the suite are kept.
 RUNS = ROOT / ".nox" / ".cache" / "regression"
+# pytest-xdist's: half of the suite waits for real processes, the other half needs the CPU. Tests that
+# share what is waited for are marked as a group.
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadgroup")
 # How many cases of each test are run where not all are.
 SAMPLE, QUICK_SAMPLE = 16, 4
 # In the environment's directory: what each phase of making it took, in seconds.
@@ -110,7 +113,8 @@ def suite_passes(release: Release, series: Series, folder: Path) -> tuple[bool, 
     """
     lines, passed = [], True
     for python in ("oldest", "newest"):
-        result = run_suite(Target(release, series, python, folder), "--tb=no", quiet=True)
+        target = Target(release, series, python, folder)
+        result = run_suite(target, *SIDE_BY_SIDE, "--tb=no", quiet=True)
         passed &= result.returncode == 0
         last = (["pytest printed nothing", *result.stdout.split("\n")])[-2]
         lines.append(f"{python} Python: {last.strip('= ')}")
@@ -155,7 +159,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             run_suite(target, "--unpatched", "--tb=no", "-r", "N", *arguments)
             good = check_control(target.report, version, options.record, options.patches)
         else:
-            good = run_suite(Target(release, series, python), *arguments).returncode == 0
+            target = Target(release, series, python)
+            good = run_suite(target, *SIDE_BY_SIDE, *arguments).returncode == 0
         if not good:
             session = "control" if options.control else "apply-and-test"
             session = "quick" if options.quick else session
