@@ -225,8 +225,15 @@ class Server:
         return [event.fields["jobID"] for event in self._said(_ASSIGNED, room)]
 
     def unknown_updates(self, room: str) -> int:
-        """How many reports came for jobs of the room that had ended already."""
-        return sum(len(self._said(_UNKNOWN_JOB, job)) for job in set(self.jobs(room)))
+        """How many reports came for jobs of the room that had ended already.
+
+        One that comes before the server has read the worker's answer is not meant.
+        """
+        found = 0
+        for job in set(self.jobs(room)):
+            texts = [event.text for event in self._about[job]]
+            found += texts[texts.index(_ASSIGNED) :].count(_UNKNOWN_JOB)
+        return found
 
     def at_the_door(self, room: str) -> float | None:
         """When an agent came to join the room; only the stand-in, which has none, says so."""

@@ -311,6 +311,8 @@ class Soak:
             await asyncio.sleep(fault.lasts)
             path.unlink(missing_ok=True)
         elif fault.kind == "no-descriptors":
+            if member.coming_back.locked():
+                return ""  # what it could not import is not the pool's
             process = member.process()
             with _limited(process, resource.RLIMIT_NOFILE, process.num_fds()):
                 await asyncio.sleep(fault.lasts)
