@@ -29,6 +29,8 @@ GUARD = (sys.executable, "-I", "-S", str(HERE / "guard.py"), str(os.getpid()))
 
 # Seconds that end what hangs: until a server answers on its port, and to end.
 _START, _STOP = 600.0, 60.0
+# How often a start is tried.
+_STARTS = 20
 
 # What is logged when a call finds no worker: every one declined it; none is registered; all are
 # full, which is logged without the room; one did not answer in time, which ends the call, whoever
@@ -146,7 +148,20 @@ class Server:
         return path
 
     async def start(self) -> None:
-        """Start it and wait until it answers. Raises `TooLateError` or `RuntimeError`."""
+        """Start it and wait until it answers. Raises `TooLateError` or `RuntimeError`.
+
+        A port may be held for a moment: who connects to one of this range while nobody listens may
+        meet itself there. So it is tried more than once.
+        """
+        for left in reversed(range(_STARTS)):
+            try:
+                return await self._start_once()
+            except RuntimeError:
+                if not left:
+                    raise
+                await asyncio.sleep(0.5)
+
+    async def _start_once(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self._write_config()
         with self.log.open("ab") as log:

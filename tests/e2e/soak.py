@@ -49,8 +49,6 @@ T, LIMIT, GROWTH = 2.0, 600.0, 650
 SLACK, BACK, CALM, PROGRESS = 4.0, 60.0, 30.0, 15.0
 # Calls that must all be served when the faults are over.
 LAST_CALLS = 3
-# How often a server is started again before that counts as broken.
-_STARTS = 20
 # What the server says when it ends a job whose agent has gone.
 _GONE = "agent worker left the room"
 # What a server that is being restarted does to a caller.
@@ -372,16 +370,7 @@ class Soak:
         self.up.clear()
         before = self.server.workers(self.caller.agent_name)
         await self.server.kill()
-        for left in reversed(range(_STARTS)):
-            try:
-                await self.server.start()
-                break
-            except RuntimeError:
-                # Who connects to a port of this range while nobody listens may meet itself there,
-                # and hold it for a moment.
-                if not left:
-                    raise
-                await asyncio.sleep(0.5)
+        await self.server.start()
         self.up.set()
         try:
             await until(
