@@ -1,7 +1,7 @@
 """A process pool of the release under test with real children, and what one scenario saw in it.
 
 Scenarios that must wait for a verdict run side by side on one event loop (`run_group`), so that the
-waits cost their time once. T and W are one second where a verdict is wanted.
+waits cost their time once. Where a verdict is wanted T is one second and W is two.
 
 No outcome depends on how fast the host is. What must time out has T, what must not has `guard`, and
 that is also how long a test waits for what it expects. How long things take under load is nothing
@@ -42,7 +42,7 @@ from jobs import make_job
 from prewarms import Plan
 
 T = 1.0
-SHORT_W = 1.0
+SHORT_W = 2.0
 """W where a verdict is waited for, in seconds. That it is T + 5 is tested in virtual time."""
 CLOSE_TIMEOUT = 1.0
 guard = 120.0

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import features
 import pytest
-from livekit.agents.ipc import proc_pool
+from livekit.agents.ipc import job_thread_executor, proc_pool
 from prewarms import Plan
 from real_pools import (
     SHORT_W,
@@ -251,7 +254,7 @@ CONCURRENCY = 2
 
 
 def _pool_of_what_is_stuck(plan: Plan, monkeypatch: pytest.MonkeyPatch, **kwargs: Any) -> Pool:
-    """Return a pool that initializes two at once, and whose W is a second."""
+    """Return a pool that initializes two at once, and whose W is `SHORT_W`."""
     monkeypatch.setattr(proc_pool, "MAX_CONCURRENT_INITIALIZATIONS", CONCURRENCY)
     pool = Pool(plan, idle=2, initialize_timeout=T, **kwargs)
     pool.pool._wait_timeout = SHORT_W  # unpatched, there is none
@@ -374,6 +377,40 @@ def test_a_process_that_no_thread_can_join_is_killed(monkeypatch: pytest.MonkeyP
     report = run_one(scenario)
     check_recovered(report)
     assert report.notes["descriptors"], "descriptors left"
+
+
+@pytest.mark.parametrize("what", ["socket", "thread"])
+def test_a_thread_that_cannot_be_started_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    start, failures = threading.Thread.start, iter(range(2))
+    sockets: list[socket.socket] = []
+
+    def pair() -> tuple[socket.socket, socket.socket]:
+        if what == "socket" and next(failures, None) is not None:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        both = socket.socketpair()
+        sockets.append(both[0])  # the other is the thread's, and goes with it
+        return both
+
+    def start_few(thread: threading.Thread) -> None:
+        runner = what == "thread" and thread.name == "job_thread_runner"
+        if runner and next(failures, None) is not None:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def scenario(plan: Plan) -> Report:
+        pool = Pool(plan, thread=True)
+        changed = {**vars(socket), "socketpair": pair}
+        monkeypatch.setattr(job_thread_executor, "socket", SimpleNamespace(**changed))
+        monkeypatch.setattr(threading.Thread, "start", start_few)
+        await pool.pool.start()
+        await pool.launch()
+        await pool.aclose()
+        return pool.report
+
+    check_recovered(run_one(scenario))
+    assert [s for s in sockets[:-1] if s.fileno() >= 0] == [], "sockets left"
 
 
 # -- processes that don't live long ----------------------------------------------------------------
