@@ -1,8 +1,8 @@
 """Write what is computed from other files: tables in README.md and doctor.py, version numbers.
 
 README's table of release lines comes from `releases.toml`, `lines.toml` and the recorded control
-runs; patches/control/README.md lists these runs test by test; doctor.py holds a table of the pools'
-texts and the series' revisions; README names the patched versions with their present revisions.
+runs; patches/control/README.md lists these runs test by test; doctor.py holds a table of the
+releases' pools, as upstream wrote them and as each revision leaves them (`doctor_table`); README names the patched versions with their present revisions.
 None of these is edited by hand.
 """
 
@@ -19,8 +19,9 @@ from procpool.base.errors import UserError
 from procpool.base.files import PATCHES, ROOT, between, replace_file
 from procpool.base.pythons import PYTHONS
 from procpool.catalog.releases import Release, get_release, load_releases
-from procpool.catalog.series import line_of, load_lines, load_series
+from procpool.catalog.series import line_of, load_lines
 from procpool.suite.control import function, guards, load_controls, record_path
+from procpool.upkeep.doctor_table import doctor_table
 
 _LINES = ("<!-- The release lines: written by `nox -s tables`. -->", "<!-- End of the lines. -->")
 _POOLS = ("# -- the pools: written by `nox -s tables` --", "# -- end of the pools --")
@@ -115,17 +116,6 @@ def lines_table(patches: Path = PATCHES) -> str:
     return "\n".join(table)
 
 
-def pools_table(patches: Path = PATCHES) -> str:
-    """Return doctor.py's assignment: a line for each run of releases with one text and series."""
-    lines = []
-    releases = load_releases(patches).values()
-    for (name, sha256), group in itertools.groupby(releases, lambda r: (r.series, r.pool_sha256)):
-        run = [release.version for release in group]
-        revision = load_series(name, patches).revision
-        lines.append(f"{run[0]:7} {run[-1]:7} {name:8} {revision} {sha256}\n")
-    return f'_TABLE = """\n{"".join(lines)}"""\n'
-
-
 def with_revisions(text: str, patches: Path = PATCHES) -> str:
     """Return a text in which every patched version, 1.5.11+procpool.N, has its present revision.
 
@@ -145,7 +135,7 @@ def computed(patches: Path = PATCHES) -> dict[Path, str]:
     lines = between(readme, *_LINES, f"\n{lines_table(patches)}\n\n")
     return {
         readme: with_revisions(lines, patches),
-        doctor: between(doctor, *_POOLS, pools_table(patches)),
+        doctor: between(doctor, *_POOLS, doctor_table(doctor.read_text("utf-8"), patches)),
         record_path("README", patches).with_suffix(".md"): controls_text(patches),
     }
 
