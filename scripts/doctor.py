@@ -1,71 +1,97 @@
-"""Say whether an installed livekit-agents can leave jobs waiting for ever, why, and what mends it.
+"""Say whether a livekit-agents can leave jobs waiting for ever, why, and what mends it.
 
-Looks at the environment of the Python that runs it, or at what it is pointed at: `--python
-VENV/bin/python`, a wheel, a site-packages folder or source tree, or a lock file (requirements.txt,
-uv.lock, poetry.lock, pylock.toml). Nothing is changed and, without `--live`, nothing is imported.
-The state comes from the files: their sha256 against RECORD, against the releases' own texts of the
-process pool, and against the NOTICE of a patched wheel. The version number alone is never trusted;
-of a lock file it is all there is, unless that names a wheel that is there.
+Looks at what the Python that runs it would import for a worker whose script lies in the current
+folder, or at what it is pointed at: `--script agent.py`, `--python VENV/bin/python`, a wheel, a
+folder of packages or source tree, or a file that pins versions ({kinds}).
+Nothing is changed and, without `--live`, nothing of livekit-agents is imported. The state comes
+from the files: their sha256 against a table of the releases' own process pools and of what each
+revision of the patches makes of each release. The version number alone is never trusted; of a
+file that pins versions it is all there is, unless that names a wheel or a folder that is there.
+What could name livekit-agents there and was not understood makes it unknown.
 
 exit codes:
-  0  patched: every changed file is as the patched wheel's NOTICE states; also an older revision
+  0  patched: each changed file is as the series leaves it; also an older revision
   1  affected, partly (upstream's fix of 1.5.16 does not end every wait), or modified by others
-  2  unknown: no livekit-agents, unreadable, not pinned, or a release that this file does not know;
-     wrong arguments; patched, but --live could not finish
+  2  unknown: no livekit-agents, unreadable, not pinned or not understood, a release or revision
+     that this file does not know, wrong arguments; patched, but --live could not finish
 
 `--live` starts a pool whose processes cannot initialize, in that environment, and ends it again,
 all within 30 seconds, or what `--seconds` says. A job that stalls there makes any state but partly
 "affected"; that none stalls proves nothing by itself, and changes nothing.
+
+`--edit` is for the fix that this file prints: FILE, the first 16 digits of its sha256, and JSON,
+{{"3-5": "the new line"}}; "end" appends, SHA256-OF-0 stands for the sha256 of the first WHEEL.
 
 One file, standard library only, Python 3.9 or newer: copy it into a container and run it there.
 """
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__" and sys.path and not getattr(sys.flags, "safe_path", False):
+    del sys.path[
+        0
+    ]  # the modules beside a copy of this file, or in the current folder, are a user's
+
 import argparse
 import asyncio
 import base64
+import codecs
 import contextlib
 import csv
+import difflib
 import hashlib
+import importlib
 import inspect
 import json
+import locale
 import logging
 import multiprocessing
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlparse
+from urllib.request import url2pathname, urlopen
 
 # Read from standard input (docker exec -i NAME python - < doctor.py), this has no file.
 OWN_FILE = Path(globals().get("__file__", "doctor.py")).resolve()
+PROJECT = "livekit-agents"
+PACKAGE = "livekit/agents/"
 POOL = "livekit/agents/ipc/proc_pool.py"
-# What the series change; NOTICE of a patched wheel says it exactly.
-PATCHED_FILES = (
-    POOL,
-    "livekit/agents/ipc/supervised_proc.py",
-    "livekit/agents/ipc/job_proc_executor.py",
-    "livekit/agents/ipc/job_thread_executor.py",
-    "livekit/agents/worker.py",
-)
 CHANGE_MARK = "# Modified by livekit-agents-procpool"
+# The last line of a changed file in a patched wheel.
+_MARK = re.compile(rb"# Modified by livekit-agents-procpool, series \S+, revision \d+: [^\n]*\n\Z")
 # The first release with upstream's own fix, livekit/agents#5874.
 PARTLY_FIXED = "1.5.16"
+SCHEMA = 1
+"""The version of the JSON that --json prints: another number where a key changes or goes."""
+KINDS = (
+    "requirements.txt and what else pip reads, such as constraints, requirements.lock or the output"
+    " of pip freeze; uv.lock, SCRIPT.py.lock, poetry.lock, pdm.lock, pylock.toml, Pipfile.lock,"
+    " environment.yml"
+)
+__doc__ = __doc__.format(
+    kinds="a requirements file, uv.lock, poetry.lock,\npdm.lock, pylock.toml, Pipfile.lock, a"
+    " script's lock, environment.yml"
+)
 
-# The first and the last release of each run with one text of proc_pool.py and one series, the
-# series, its newest revision, and the text's sha256.
+# Which releases there are; those whose wheel has tags of its own; the first and the last release of
+# each run with one text of proc_pool.py and one series, the series, the text's sha256; what the
+# revisions change; and the sha256 of what `sha256sum` prints of some of these (a is the first) once
+# a revision is applied: revision, first and last release, which files, the sum.
 # -- the pools: written by `nox -s tables` --
 _RELEASES = """
 1.0.0 1.0.1 1.0.2 1.0.11 1.0.12 1.0.13 1.0.14 1.0.15 1.0.16 1.0.17 1.0.18 1.0.19 1.0.20 1.0.21
@@ -245,20 +271,49 @@ STARTED = _started()
 class Row(NamedTuple):
     """A run of releases with one pristine text of proc_pool.py and one series."""
 
-    first: str
-    last: str
+    releases: tuple[str, ...]
     series: str
-    revision: int
     sha256: str
 
 
-def _rows(table: str) -> list[Row]:
-    """Read the table above."""
-    cells = [line.split() for line in table.split("\n") if line]
-    return [Row(first, last, series, int(rev), sha) for first, last, series, rev, sha in cells]
+class Sum(NamedTuple):
+    """What a revision leaves of a run of releases: the sum (`listing_sha256`) of some files."""
+
+    releases: tuple[str, ...]
+    revision: int
+    files: tuple[str, ...]
+    sha256: str
 
 
-ROWS = _rows(_TABLE)
+class Table(NamedTuple):
+    """What is known of releases and revisions; `wheels` has the tags that are not py3-none-any."""
+
+    releases: tuple[str, ...]
+    wheels: dict[str, str]
+    rows: tuple[Row, ...]
+    sums: tuple[Sum, ...]
+
+
+def read_table(releases: str, wheels: str, pools: str, files: str, patched: str) -> Table:
+    """Read the five texts above."""
+    known, names = tuple(releases.split()), files.split()
+
+    def run(first: str, last: str) -> tuple[str, ...]:
+        return known[known.index(first) : known.index(last) + 1]
+
+    rows, sums = [], []
+    for line in pools.strip().split("\n"):
+        first, last, series, digest = line.split()
+        rows.append(Row(run(first, last), series, digest))
+    for line in patched.strip().split("\n"):
+        revision, first, last, letters, digest = line.split()
+        over = tuple(names[ord(letter) - ord("a")] for letter in letters)
+        sums.append(Sum(run(first, last), int(revision), over, digest))
+    tags = dict(line.split() for line in wheels.split("\n") if line)
+    return Table(known, tags, tuple(rows), tuple(sums))
+
+
+TABLE = read_table(_RELEASES, _WHEELS, _POOLS, _FILES, _PATCHED)
 
 
 class Unknown(Exception):
@@ -287,8 +342,10 @@ class State(str, Enum):
 class Finding:
     """What was found.
 
-    `why` holds a line or two; `fix` is a shell command, or None where none is needed or none is
-    known.
+    `why` holds a line or more; `fix` is a shell command, or None where none is needed or none is
+    known; `writes` names the files and folders that the fix writes; `applied` is how a patched one
+    was patched, "wheel" or "by hand"; `stale` names .dist-info folders that the files do not belong
+    to.
     """
 
     state: State
@@ -298,10 +355,11 @@ class Finding:
     series: str | None = None
     revision: int | None = None
     newest_revision: int | None = None
+    applied: str | None = None
     fix: str | None = None
+    writes: list[str] = field(default_factory=list)
     live: dict[str, Any] | None = None
     stale: list[str] = field(default_factory=list)
-    """.dist-info folders that the files do not belong to."""
 
 
 Read = Callable[[str], "bytes | None"]
@@ -310,38 +368,82 @@ Read = Callable[[str], "bytes | None"]
 
 # -- versions --------------------------------------------------------------------------------------
 
+_PEP440 = re.compile(
+    r"v?(?:(?P<epoch>\d+)!)?(?P<release>\d+(?:\.\d+)*)"
+    r"(?:[-_.]?(?P<pre>a|b|c|rc|alpha|beta|pre|preview)[-_.]?(?P<pre_n>\d*))?"
+    r"(?P<post>-(?P<post_i>\d+)|[-_.]?(?:post|rev|r)[-_.]?(?P<post_n>\d*))?"
+    r"(?P<dev>[-_.]?dev[-_.]?(?P<dev_n>\d*))?"
+    r"(?:\+(?P<local>[a-z0-9]+(?:[-_.][a-z0-9]+)*))?",
+    re.ASCII | re.IGNORECASE,
+)
+_PRE = {"alpha": "a", "beta": "b", "c": "rc", "pre": "rc", "preview": "rc"}
+Key = tuple[Any, ...]
 
-def version_key(version: str) -> tuple[tuple[int, ...], tuple[int, str, int]] | None:
-    """Return what orders a release or pre-release (PEP 440), its local version left out, or None.
 
-    None stands for what no release of the table looks like: development and post-releases.
+def version_key(version: str) -> Key | None:
+    """Return what orders versions as PEP 440 does, the local version left out; None if it is none.
+
+    Equal for 1.5.11, v1.5.11 and 1.5.11.0.
     """
-    found = re.fullmatch(r"v?(\d+(?:\.\d+)*)(?:(a|b|rc)(\d+))?(?:\+[\w.]+)?", version)
+    found = _PEP440.fullmatch(version.strip())
     if found is None:
         return None
-    numbers = tuple(int(number) for number in re.sub(r"(\.0+)+$", "", found[1]).split("."))
-    return numbers, (0, found[2], int(found[3])) if found[2] else (1, "", 0)
-
-
-def row_of(version: str | None) -> Row | None:
-    """Return the row of the table that a version lies in, or None."""
-    key = version_key(version or "")
-    for row in ROWS:
-        first, last = version_key(row.first), version_key(row.last)
-        if key and first and last and first <= key <= last:
-            return row
-    return None
+    numbers = tuple(int(n) for n in re.sub(r"(\.0+)+$", "", found["release"]).split("."))
+    letter = (found["pre"] or "").lower()
+    pre: Key = (1, "", 0)
+    if letter:
+        pre = (0, _PRE.get(letter, letter), int(found["pre_n"] or 0))
+    elif found["dev"] and not found["post"]:
+        pre = (-1, "", 0)
+    post = int(found["post_i"] or found["post_n"] or 0) if found["post"] else -1
+    dev: Key = (0, int(found["dev_n"] or 0)) if found["dev"] else (1, 0)
+    return int(found["epoch"] or 0), numbers, pre, post, dev
 
 
 def base_of(version: str) -> str:
     """Return a version without its local part."""
-    return version.partition("+")[0]
+    return version.strip().partition("+")[0]
+
+
+def local_of(version: str) -> str:
+    """Return the local part of a version as PEP 440 normalizes it, or ""."""
+    parts = re.split(r"[-_.]", version.strip().partition("+")[2].lower())
+    return ".".join(part.lstrip("0") or "0" if part.isdigit() else part for part in parts)
+
+
+def revision_of(version: str) -> int | None:
+    """Return the revision that a version states, 2 for 1.5.11+procpool.2, or None."""
+    found = re.fullmatch(r"procpool\.(\d+)", local_of(version), re.ASCII)
+    return int(found[1]) if found else None
+
+
+def release_of(version: str | None) -> str | None:
+    """Return the release of the table that a version is, its local part left out, or None."""
+    key = version_key(version or "")
+    return next((r for r in TABLE.releases if key and version_key(r) == key), None)
+
+
+def row_of(version: str | None) -> Row | None:
+    """Return the row of the table that a version lies in, or None."""
+    release = release_of(version)
+    return next((row for row in TABLE.rows if release in row.releases), None)
+
+
+def revisions_of(release: str | None) -> list[int]:
+    """Return the revisions of a release that are known, oldest first."""
+    return sorted({each.revision for each in TABLE.sums if release in each.releases})
+
+
+def newest_of(release: str | None) -> int | None:
+    """Return the newest revision of a release, or None."""
+    return max(revisions_of(release), default=None)
 
 
 def _wheel_version(name: str) -> str | None:
     """Return the version in the file name, path or address of a wheel of livekit-agents."""
-    found = re.search(r"(?:^|[/\\])livekit_agents-([^-/\\]+)-[^/\\]*\.whl", unquote(name))
-    return found[1] if found else None
+    last = re.split(r"[/\\]", unquote(name.partition("#")[0].partition("?")[0]))[-1]
+    found = re.fullmatch(r"([A-Za-z0-9._]+)-([^-]+)(?:-[^-]+)?-[^-]+-[^-]+-[^-]+\.whl", last)
+    return found[2] if found and is_ours(found[1]) else None
 
 
 # -- the files of an installation ------------------------------------------------------------------
@@ -355,23 +457,27 @@ def _sha256(data: bytes) -> str:
 def read_record(read: Read, info: str | None) -> dict[str, str]:
     """Return path -> sha256 in hex of the RECORD in the folder `info`; empty if there is none."""
     data = read(f"{info}/RECORD") if info else None
-    rows = csv.reader((data or b"").decode("utf-8", "replace").splitlines())
     found = {}
-    for row in rows:
-        if len(row) > 1 and row[1].startswith("sha256="):
-            digest = row[1].partition("=")[2]
-            with contextlib.suppress(ValueError):
-                found[row[0]] = base64.urlsafe_b64decode(digest + "=" * (-len(digest) % 4)).hex()
+    with contextlib.suppress(csv.Error):
+        for row in csv.reader((data or b"").decode("utf-8", "replace").splitlines()):
+            if len(row) > 1 and row[1].startswith("sha256="):
+                digest = row[1].partition("=")[2]
+                with contextlib.suppress(ValueError):
+                    sha = base64.urlsafe_b64decode(digest + "=" * (-len(digest) % 4)).hex()
+                    found[row[0]] = sha
     return found
 
 
 def read_version(read: Read, info: str | None) -> str | None:
     """Return the version that METADATA states, or without one livekit/agents/version.py."""
-    name, pattern = "livekit/agents/version.py", r"^__version__ = [\"']([^\"']+)"
-    if info:
-        name, pattern = f"{info}/METADATA", r"^Version: *(\S+)"
-    found = re.search(pattern, (read(name) or b"").decode("utf-8", "replace"), re.MULTILINE)
-    return found[1] if found else None
+    for name, pattern in (
+        (f"{info}/METADATA", r"^Version: *(\S+)"),
+        ("livekit/agents/version.py", r"^__version__ = [\"']([^\"']+)"),
+    ):
+        found = re.search(pattern, (read(name) or b"").decode("utf-8", "replace"), re.MULTILINE)
+        if found:
+            return found[1]
+    return None
 
 
 def _listed(names: list[str]) -> str:
@@ -380,13 +486,42 @@ def _listed(names: list[str]) -> str:
     return shown + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _edited(read: Read, record: dict[str, str], names: list[str]) -> list[str]:
+def _edited(read: Read, record: dict[str, str], names: Iterable[str]) -> list[str]:
     """Return those of `names` that RECORD lists and that are missing or have another sha256."""
     return [n for n in names if n in record and _sha256(read(n) or b"") != record[n]]
 
 
+def listing_sha256(read: Read, names: Iterable[str]) -> str:
+    """Return the sha256 of what `sha256sum` prints of files, each without our mark.
+
+    One that is missing counts as empty.
+    """
+    text = "".join(f"{_sha256(_MARK.sub(b'', read(n) or b''))}  {n}\n" for n in sorted(names))
+    return _sha256(text.encode())
+
+
+def applied_sums(read: Read) -> list[Sum]:
+    """Return the sums of the table that the files have; those over the pool alone, too."""
+    found: dict[tuple[str, ...], str] = {}
+    for each in TABLE.sums:
+        if each.files not in found:
+            found[each.files] = listing_sha256(read, each.files)
+    return [each for each in TABLE.sums if found[each.files] == each.sha256]
+
+
+def _patched_names() -> list[str]:
+    """Return the files that some revision changes."""
+    return sorted({name for each in TABLE.sums for name in each.files})
+
+
+def _is_applied(sums: list[Sum], release: str | None, revision: int) -> bool:
+    """Whether all that a revision changes of a release is there, not the pool alone."""
+    wanted = [s for s in TABLE.sums if s.revision == revision and release in s.releases]
+    return bool(wanted) and all(each in sums for each in wanted)
+
+
 def judge_patched(read: Read, info: str, version: str, record: dict[str, str]) -> Finding:
-    """Judge what says that it is a patched wheel's, by NOTICE, RECORD and the change marks."""
+    """Judge what says that it is a patched wheel's: by the table, NOTICE, RECORD and the marks."""
     folder = f"{info}/procpool"
     notice = (read(f"{folder}/NOTICE") or b"").decode("utf-8", "replace")
     stated = re.search(r"with series (\S+), revision (\d+)", notice)
@@ -406,9 +541,9 @@ def judge_patched(read: Read, info: str, version: str, record: dict[str, str]) -
     beside = [f"{folder}/{name}" for name in ["series", *patches] if name]
     missing = [name for name in beside if read(name) is None]
     edited = _edited(read, record, [*names, *beside, f"{folder}/NOTICE", f"{info}/METADATA"])
-    row = row_of(version)
+    row, release = row_of(version), release_of(version)
     problems = []
-    if version.partition("+")[2] != f"procpool.{revision}":
+    if revision_of(version) != revision:
         problems.append(f"the version is {version}, but NOTICE says revision {revision}")
     if changed:
         problems.append(f"not as NOTICE states: {_listed(changed)}")
@@ -420,13 +555,62 @@ def judge_patched(read: Read, info: str, version: str, record: dict[str, str]) -
         problems.append(f"the patches are not in it: {_listed(missing) or 'series is empty'}")
     if row and (POOL, row.sha256) not in [(name, upstream) for name, upstream, _ in files]:
         problems.append(f"NOTICE names a pool that is not the one of {base_of(version)}")
+    if row and series != row.series:
+        problems.append(f"NOTICE names series {series}, but that of {release} is {row.series}")
+    known = revision in revisions_of(release)
+    if known and not _is_applied(applied_sums(read), release, revision):
+        pool = [s for s in TABLE.sums if s.revision == revision and release in s.releases]
+        wrong = [s for s in pool if s.files == (POOL,) and listing_sha256(read, [POOL]) != s.sha256]
+        what = "its process pool is" if wrong else "the files that the series changes are"
+        problems.append(
+            f"{what} not what revision {revision} of series {series} makes of {release}"
+        )
     if problems:
         return Finding(State.MODIFIED, problems)
-    reasons = [f"all {len(names)} changed files are as the wheel's NOTICE states"]
+    if not known:
+        why = f"revision {revision} of {base_of(version)} is none that this doctor.py knows"
+        return Finding(State.UNKNOWN, [f"{why}: run the doctor.py that came with the wheel"])
+    reasons = [f"all {len(names)} changed files are as the wheel's NOTICE and this doctor.py state"]
     if not record:
-        reasons.append("there is no RECORD: checked against NOTICE only")
-    newest = next((row.revision for row in ROWS if row.series == series), None)
-    return Finding(State.PATCHED, reasons, series=series, revision=revision, newest_revision=newest)
+        reasons.append("there is no RECORD: the other files are not checked")
+    newest = newest_of(release)
+    return Finding(
+        State.PATCHED,
+        reasons,
+        series=series,
+        revision=revision,
+        newest_revision=newest,
+        applied="wheel",
+    )
+
+
+def judge_by_hand(sums: list[Sum], version: str | None) -> Finding | None:
+    """Judge files that a series has changed without a wheel of ours; None if none has.
+
+    `sums` is what `applied_sums` returns.
+    """
+    release = release_of(version)
+    for revision in reversed(revisions_of(release)):
+        if _is_applied(sums, release, revision):
+            row, newest = row_of(release), newest_of(release)
+            series = row.series if row else None
+            why = f"each file is as series {series} leaves that of {release}: applied by hand"
+            return Finding(
+                State.PATCHED,
+                [why],
+                series=series,
+                revision=revision,
+                newest_revision=newest,
+                applied="by hand",
+            )
+    if not sums:
+        return None
+    whole = [each for each in sums if each.files != (POOL,)]
+    if whole:
+        why = f"its files are those that a series makes of {whole[0].releases[0]}, but it is"
+        return Finding(State.MODIFIED, [f"{why} {version or 'without a version'}"])
+    why = "its process pool is as a series leaves it, but other files that the series changes are"
+    return Finding(State.MODIFIED, [f"{why} not: the series is applied in part"])
 
 
 def judge(read: Read, info: str | None) -> Finding:
@@ -436,12 +620,17 @@ def judge(read: Read, info: str | None) -> Finding:
     if pool is None:
         why = f"{POOL} is missing: not livekit-agents 1.x, or a broken installation"
         return Finding(State.UNKNOWN, [why], version)
-    known = [row for row in ROWS if row.sha256 == _sha256(pool)]
-    edited = _edited(read, record, list(PATCHED_FILES))
+    known = [row for row in TABLE.rows if row.sha256 == _sha256(pool)]
+    patched = _patched_names()
+    edited = _edited(read, record, patched)
+    others = _edited(
+        read, record, sorted({n for n in record if n.startswith(PACKAGE)} - {*patched})
+    )
     notice = read(f"{info}/procpool/NOTICE") if info else None
     says_patched = "+procpool" in (version or "") or CHANGE_MARK.encode() in pool or notice
+    by_hand = judge_by_hand(applied_sums(read), version)
     if known:
-        finding = judge_version(known[0].first)
+        finding = judge_version(known[0].releases[0])
         finding.why[0] = f"its process pool is upstream's own: {finding.why[0]}"
         if says_patched:
             finding.why.append(f"though it says that it is patched (version {version})")
@@ -451,10 +640,12 @@ def judge(read: Read, info: str | None) -> Finding:
             finding.why.append(f"edited after it was installed: {_listed(edited)}")
     elif info and says_patched:
         finding = judge_patched(read, info, version or "", record)
+    elif by_hand:
+        finding = by_hand
     elif edited:
         why = f"edited after it was installed (RECORD states another sha256): {_listed(edited)}"
         finding = Finding(State.MODIFIED, [why])
-    elif row_of(version) is None:
+    elif release_of(version) is None:
         finding = judge_version(version or "")
     elif not record:
         why = "its process pool is no release's, and there is no RECORD to check it against"
@@ -463,26 +654,32 @@ def judge(read: Read, info: str | None) -> Finding:
         why = f"its process pool is neither that of {base_of(version or '')} nor a patched one"
         why += ", though RECORD agrees: built or edited by others"
         finding = Finding(State.MODIFIED, [why])
+    if others:
+        names = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+        finding.why.append(f"edited after it was installed, none of the pool's files: {names}")
     finding.version = version
     return finding
 
 
 def judge_version(version: str) -> Finding:
     """Judge a release by its number alone."""
-    row, base = row_of(version), base_of(version)
-    if row is None:
-        newest = ROWS[-1].last
+    row, release = row_of(version), release_of(version)
+    if row is None or release is None:
+        newest = TABLE.releases[-1]
         why = f"{version or 'no version'} is none of the releases that are known, 1.0.0 to {newest}"
         return Finding(State.UNKNOWN, [f"{why}: try --live, or a newer doctor.py"], version)
-    local = re.fullmatch(r"procpool\.(\d+)", version.partition("+")[2])
-    if local:
+    revision = revision_of(version)
+    if revision is not None and revision not in revisions_of(release):
+        why = f"revision {revision} of {release} is none that this doctor.py knows"
+        return Finding(State.UNKNOWN, [f"{why}: run the doctor.py that came with it"], version)
+    if revision is not None:
         why = "by its version; point the doctor at the wheel or the environment to check the files"
-        revision = int(local[1])
-        return Finding(State.PATCHED, [why], version, "", row.series, revision, row.revision)
+        newest_revision = newest_of(release)
+        return Finding(State.PATCHED, [why], version, "", row.series, revision, newest_revision)
     if "+" in version:
         why = f"{version} is a build by others: point the doctor at the wheel or the environment"
         return Finding(State.MODIFIED, [why], version)
-    if (version_key(base) or ()) >= (version_key(PARTLY_FIXED) or ()):
+    if (version_key(release) or ()) >= (version_key(PARTLY_FIXED) or ()):
         why = (
             "upstream's fix (livekit/agents#5874) ends a job's wait only when all failures of the"
             " processes line up; otherwise the job waits for ever"
@@ -492,12 +689,79 @@ def judge_version(version: str) -> Finding:
     return Finding(State.AFFECTED, [why], version)
 
 
-# -- what it can be pointed at ---------------------------------------------------------------------
+# -- what Python would import ----------------------------------------------------------------------
+
+# Run by the interpreter that is judged, whatever its version: asks its finders, in their order, for
+# the module and its packages, and runs none of these. Its arguments are the folder that takes the
+# place of the script's, and a JSON list that takes the place of sys.path, or "".
+_PROBE = """
+import sys
+safe = getattr(sys.flags, "safe_path", False)
+if not safe:
+    del sys.path[0]
+import json, os, site, sysconfig, types
+folder, given = sys.argv[1:]
+if given:
+    sys.path[:] = json.loads(given)
+elif not safe:
+    sys.path.insert(0, folder)
+where, origin, names = None, None, []
+for name in ("livekit", "livekit.agents", "livekit.agents.ipc", "livekit.agents.ipc.proc_pool"):
+    spec = None
+    for finder in sys.meta_path:
+        find = getattr(finder, "find_spec", None)
+        spec = find(name, where) if find else None
+        if spec is not None:
+            break
+    if spec is None:
+        break
+    names.append(name)
+    origin = spec.origin
+    if spec.submodule_search_locations is None:
+        break
+    where = list(spec.submodule_search_locations)
+    module = types.ModuleType(name)
+    module.__path__ = where
+    sys.modules[name] = module
+    if "." in name:
+        setattr(sys.modules[name.rpartition(".")[0]], name.rpartition(".")[2], module)
+stdlib = sysconfig.get_path("stdlib") or ""
+sites = list(getattr(site, "getsitepackages", list)())
+sites += [sysconfig.get_path("purelib") or "", sysconfig.get_path("platlib") or ""]
+print(json.dumps({
+    "path": sys.path,
+    "safe": bool(safe),
+    "names": names,
+    "origin": origin,
+    "portions": where or [],
+    "sites": sites,
+    "user": (getattr(site, "getusersitepackages", str)() or "") if site.ENABLE_USER_SITE else "",
+    "prefix": sys.prefix,
+    "managed": sys.prefix == sys.base_prefix
+    and os.path.isfile(os.path.join(stdlib, "EXTERNALLY-MANAGED")),
+}))
+"""
 
 
-def _is_ours(name: str) -> bool:
+class Place(NamedTuple):
+    """Where the livekit-agents that was judged lies, for the fix.
+
+    `kind` is "environment", "user" (its user site), "folder", "zip" or "wheel"; `python` an
+    interpreter, of that environment where there is one; `managed` whether it is marked
+    EXTERNALLY-MANAGED (PEP 668); `pip` whether it has pip; `prefix` is the environment's folder.
+    """
+
+    kind: str
+    root: Path
+    python: str
+    managed: bool = False
+    pip: bool = False
+    prefix: Path | None = None
+
+
+def is_ours(name: str) -> bool:
     """Whether a name, in any spelling (PEP 503), is that of livekit-agents."""
-    return re.sub(r"[-_.]+", "-", name).lower() == "livekit-agents"
+    return re.sub(r"[-_.]+", "-", name).lower() == PROJECT
 
 
 def _folder_reader(folder: Path) -> Read:
@@ -510,6 +774,22 @@ def _folder_reader(folder: Path) -> Read:
     return read
 
 
+@contextlib.contextmanager
+def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a zip file; raise `Unknown` if it is damaged."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            yield opened
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise Unknown(f"{archive} is damaged: {error}: build or fetch it again") from None
+
+
+def _infos(names: Iterable[str]) -> list[str]:
+    """Return the .dist-info folders of livekit-agents among the names of files."""
+    tops = {name.split("/")[0] for name in names}
+    return sorted(t for t in tops if t.endswith(".dist-info") and is_ours(t.split("-")[0]))
+
+
 def _path_files(folder: Path) -> list[Path]:
     """Return the folders that the .pth files (module `site`) of a site-packages folder name."""
     lines = [
@@ -518,7 +798,7 @@ def _path_files(folder: Path) -> list[Path]:
         for line in file.read_text("utf-8", "replace").splitlines()
     ]
     found = [folder / line for line in lines if line and not line.startswith(("#", "import"))]
-    return [path for path in found if path.is_dir()]
+    return [path for path in found if path.exists()]
 
 
 def _editable_source(info: Path) -> list[Path]:
@@ -533,7 +813,7 @@ def _editable_source(info: Path) -> list[Path]:
     return [source, source / "src"] if editable else []
 
 
-def _distinct(folders: list[Path]) -> list[Path]:
+def _distinct(folders: Iterable[Path]) -> list[Path]:
     """Return each folder once, in order: lib64 is often a link to lib, and both on sys.path."""
     found: dict[Path, Path] = {}
     for folder in folders:
@@ -541,22 +821,69 @@ def _distinct(folders: list[Path]) -> list[Path]:
     return list(found.values())
 
 
-def examine_folders(folders: list[Path], named: str) -> Finding:
-    """Judge the livekit-agents that is imported from `folders`, in the order of sys.path."""
-    folders = _distinct(folders)
-    infos = [
-        info
-        for folder in folders
-        for info in sorted(folder.glob("*.dist-info"))
-        if _is_ours(info.name.split("-")[0])
-    ]
-    sources = [source for info in infos for source in _editable_source(info)]
-    roots = [root for root in _distinct([*folders, *sources]) if (root / POOL).is_file()]
-    if not roots and not infos:
-        raise Unknown(f"no livekit-agents found in {named}")
-    root = roots[0] if roots else infos[0].parent
+def probe(python: str, folder: Path, paths: list[Path] | None = None) -> dict[str, Any]:
+    """Ask an interpreter where it would import the pool from, for a script in `folder`.
+
+    `paths` takes the place of its sys.path, of which nothing is used then. Raises `Unknown` if it
+    does not run.
+    """
+    given = "" if paths is None else json.dumps([str(path) for path in paths])
+    options = [] if paths is None else ["-I", "-S"]
+    command = [python, *options, "-c", _PROBE, str(folder), given]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
+        raise Unknown(f"{python} does not run: give the interpreter of an environment") from None
+    return found
+
+
+def _root_of(origin: str, inside: str = POOL) -> Path | None:
+    """Return the folder or zip file (and folder in it) below which a module lies as `inside`."""
+    origin = origin.replace(os.sep, "/")
+    return Path(origin[: -len(inside) - 1]) if origin.endswith(f"/{inside}") else None
+
+
+def _archive_of(root: Path) -> Path | None:
+    """Return the zip file that a path is or lies in, or None."""
+    return next((path for path in (root, *root.parents) if path.is_file()), None)
+
+
+def examine_archive(archive: Path, prefix: str = "") -> Finding:
+    """Judge the livekit-agents in a zip file, below the folder `prefix`; raise `Unknown` if none.
+
+    A wheel is a zip file.
+    """
+    below = f"{prefix}/" if prefix else ""
+    with _opened(archive) as opened:
+        held = {n[len(below) :] for n in opened.namelist() if n.startswith(below)}
+        infos = _infos(held)
+        if not infos and POOL not in held:
+            raise Unknown(f"{archive} holds no livekit-agents")
+
+        def read(name: str) -> bytes | None:
+            return opened.read(below + name) if name in held else None
+
+        finding = judge(read, infos[0] if infos else None)
+    finding.where = f"{archive}/{prefix}" if prefix else str(archive)
+    if len(infos) > 1:
+        finding.state, finding.why = State.MODIFIED, [f"it holds several: {', '.join(infos)}"]
+    return finding
+
+
+def examine_wheel(wheel: Path) -> Finding:
+    """Judge a wheel file; raise `Unknown` if it is not of livekit-agents."""
+    with _opened(wheel) as archive:
+        infos = {n.split("/")[0] for n in archive.namelist() if n.endswith(".dist-info/METADATA")}
+    if not [info for info in infos if is_ours(info.split("-")[0])]:
+        raise Unknown(f"{wheel} is not a wheel of livekit-agents")
+    return examine_archive(wheel)
+
+
+def examine_root(root: Path, infos: list[Path]) -> Finding:
+    """Judge the livekit-agents in a folder of packages; `infos` are its .dist-info folders."""
     read = _folder_reader(root)
-    here = [info.name for info in infos if info.parent == root]
+    here = [info.name for info in infos]
     # where there are several, the files are of one of them
     for info in here:
         if not _edited(read, read_record(read, info), [POOL]):
@@ -569,136 +896,924 @@ def examine_folders(folders: list[Path], named: str) -> Finding:
         finding.why.append(f"several are installed in one folder: {', '.join(here)}")
         finding.stale = [str(root / name) for name in here if name != info]
         finding.state = State.MODIFIED if finding.state == State.PATCHED else finding.state
-    if len(roots) > 1:
-        finding.why.append(f"another copy, which is not the one imported: {roots[1]}")
     return finding
 
 
-def examine_python(python: str) -> tuple[Finding, list[Path]]:
-    """Judge the environment of an interpreter; return its sys.path too, without our own folder."""
-    # -c puts the current directory first, which a worker that is run as a file has not there
-    code = "import json, sys; print(json.dumps(sys.path[not getattr(sys.flags, 'safe_path', 0):]))"
-    try:
-        result = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=20)
-        paths = [Path(path) for path in json.loads(result.stdout.splitlines()[-1])]
-    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
-        raise Unknown(f"{python} does not run: give the interpreter of an environment") from None
-    paths = [path for path in paths if path.is_dir()]
-    return examine_folders(paths, f"the path of {python}"), paths
+def _copies(paths: list[Path], infos: list[Path]) -> list[Path]:
+    """Return the folders that hold a pool, in the order of sys.path, then editable sources."""
+    sources = [source for info in infos for source in _editable_source(info)]
+    return [root for root in _distinct([*paths, *sources]) if (root / POOL).is_file()]
 
 
-def examine_wheel(wheel: Path) -> Finding:
-    """Judge a wheel file."""
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            names = set(archive.namelist())
-            infos = sorted({n.split("/")[0] for n in names if n.endswith(".dist-info/METADATA")})
-            if not [info for info in infos if _is_ours(info.split("-")[0])]:
-                raise Unknown(f"{wheel} is not a wheel of livekit-agents")
-            finding = judge(lambda n: archive.read(n) if n in names else None, infos[0])
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
-        raise Unknown(f"{wheel} is damaged: {error}: build or fetch it again") from None
-    finding.where = str(wheel)
-    if len(infos) > 1:
-        finding.state, finding.why = State.MODIFIED, [f"it holds several: {', '.join(infos)}"]
+def examine_paths(paths: list[Path], found: dict[str, Any], named: str) -> Finding:
+    """Judge what is imported from `paths`, those of sys.path, as `probe` has `found` it."""
+    paths = _distinct(paths)
+    infos = [
+        info
+        for path in paths
+        if path.is_dir()
+        for info in sorted(path.glob("*.dist-info"))
+        if is_ours(info.name.split("-")[0])
+    ]
+    copies = _copies(paths, infos)
+    origin, names = str(found["origin"] or ""), found["names"]
+    whole = len(names) == 4
+    root = _root_of(origin) if whole else None
+    if whole and root is None:
+        why = f"Python would import {origin}, which is no {POOL.rpartition('/')[2]}"
+        finding = Finding(State.UNKNOWN if origin.endswith("c") else State.MODIFIED, [why])
+        finding.where = origin
+        return finding
+    if root is None and names == ["livekit"] and not copies and not infos:
+        raise Unknown(f"no livekit-agents found in {named}")
+    if root is None and names and (copies or infos) and found["origin"]:
+        # a package or module of this name that holds no pool comes first
+        why = f"{origin} hides livekit-agents: it cannot be imported from there"
+        return Finding(State.UNKNOWN, [why], where=str((copies or [infos[0].parent])[0]))
+    if root is None and copies:
+        root = copies[0]
+    if root is None:
+        if not infos:
+            raise Unknown(f"no livekit-agents found in {named}")
+        root = infos[0].parent
+    archive = None if root.is_dir() else _archive_of(root)
+    if archive:
+        prefix = root.relative_to(archive).as_posix()
+        finding = examine_archive(archive, "" if prefix == "." else prefix)
+    else:
+        here = [info for info in infos if info.parent.resolve() == root.resolve()]
+        finding = examine_root(root, here)
+    for other in (copy for copy in copies if copy.resolve() != root.resolve()):
+        finding.why.append(f"another copy, which is not the one imported: {other}")
+        break
     return finding
 
 
-class Pin(NamedTuple):
-    """A version of livekit-agents that a lock file names, and where in the file.
+def _has_pip(paths: Iterable[Path]) -> bool:
+    """Whether one of the folders holds pip."""
+    return any((path / "pip" / "__init__.py").is_file() for path in paths)
 
-    `text` is the entry, of lines `first` to `last`, counted from 1.
+
+def examine_python(python: str, script: Path | None) -> tuple[Finding, Place]:
+    """Judge what an interpreter imports for a worker's script, or for one in the current folder.
+
+    Raise `Unknown` if there is no livekit-agents.
+    """
+    folder = (script.resolve().parent if script else Path.cwd()).absolute()
+    found = probe(python, folder)
+    paths = [path for path in map(Path, found["path"]) if path.exists()]
+    looked = f"the path of {python}"
+    finding = examine_paths(paths, found, looked)
+    root = Path(finding.where)
+    first = not found["safe"] and finding.where and root.resolve() == folder.resolve()
+    if first and script:
+        finding.why.append(f"it lies beside {script}, where Python looks first")
+    elif first:
+        why = "it lies in the current folder, where Python looks first for a worker whose script"
+        finding.why.append(f"{why} lies there; --script says where another is")
+    place = _place(root, paths, python, found)
+    return finding, place
+
+
+def _place(root: Path, paths: list[Path], python: str, found: dict[str, Any]) -> Place:
+    """Return where something lies; `found` is what `probe` returned for the `paths`."""
+    pip, managed, prefix = _has_pip(paths), bool(found["managed"]), Path(found["prefix"])
+    sites = {Path(site).resolve() for site in found["sites"] if site}
+    if root.is_file() or not root.exists():
+        archive = _archive_of(root)
+        return Place("zip", archive or root, python)
+    if found["user"] and root.resolve() == Path(found["user"]).resolve():
+        return Place("user", root, python, managed, pip, prefix)
+    editable = any(
+        root.resolve() == source.resolve()
+        for site in sites
+        if site.is_dir()
+        for info in site.glob("*.dist-info")
+        if is_ours(info.name.split("-")[0])
+        for source in _editable_source(info)
+    )
+    if root.resolve() in sites or editable:
+        return Place("environment", root, python, managed, pip, prefix)
+    return Place("folder", root, python)
+
+
+def _environment_of(folder: Path) -> str | None:
+    """Return the interpreter of a site-packages folder, as far as its place tells."""
+    prefix = folder.resolve().parent.parent.parent
+    for name in (folder.resolve().parent.name, "python3"):
+        if folder.name.endswith("-packages") and (prefix / "bin" / name).is_file():
+            return str(prefix / "bin" / name)
+    return None
+
+
+def examine_folder(folder: Path) -> tuple[Finding, Place]:
+    """Judge the livekit-agents in a folder of packages or a source tree.
+
+    Raise `Unknown` if there is none.
+    """
+    infos = [i for i in sorted(folder.glob("*.dist-info")) if is_ours(i.name.split("-")[0])]
+    sources = [source for info in infos for source in _editable_source(info)]
+    paths = [path for path in [folder, *_path_files(folder), *sources] if path.exists()]
+    finding = examine_paths(paths, probe(sys.executable, folder, paths), str(folder))
+    root = Path(finding.where)
+    python = _environment_of(folder)
+    if root.is_file() or not root.exists():
+        return finding, Place("zip", _archive_of(root) or root, sys.executable)
+    inside = root.resolve() == folder.resolve() or root in sources
+    if python and inside:
+        prefix = folder.resolve().parent.parent.parent
+        venv = (prefix / "pyvenv.cfg").is_file()
+        marked = any((prefix / "lib").glob("python3*/EXTERNALLY-MANAGED"))
+        place = Place("environment", root, python, not venv and marked, _has_pip(paths), prefix)
+        return finding, place
+    return finding, Place("folder", root, sys.executable)
+
+
+# -- files that pin versions -----------------------------------------------------------------------
+#
+# `python scripts wheel` reads them with these functions too.
+
+
+@dataclass
+class Pin:
+    """What a file says of livekit-agents in one place.
+
+    `version` is the one version that it takes, None if it leaves that open or was not understood:
+    `problem` says what then, and `open` tells the first from the second. `text` is the entry, in
+    `path`, of lines `first` to `last`, counted from 1, 0 if not known. `marker` is the condition
+    under which it holds; `code` the wheel or folder on this machine that is installed.
     """
 
     version: str | None
     text: str
-    first: int
-    last: int
+    path: Path
+    first: int = 0
+    last: int = 0
+    marker: str = ""
+    code: Path | None = None
+    problem: str = ""
+    open: bool = False
+    kind: str = "requirements"
 
 
-def read_lock(path: Path) -> list[Pin]:
-    """Return what uv.lock, poetry.lock or pylock.toml (PEP 751) pins: an entry a [[package]].
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+_COMMENT = re.compile(r"(^|\s+)#.*$")
+_ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tbz", ".tar.xz", ".txz")
 
-    All three are written by programs, with a package's name and version on lines of their own.
+
+def could_name_it(text: str) -> bool:
+    """Whether a text that was not understood could name livekit-agents, or its repository."""
+    text = unquote(text).lower()
+    return "livekit" in text or bool(_VARIABLE.search(text.upper()))
+
+
+def decode(data: bytes, path: Path) -> tuple[str, str]:
+    """Return the text of a requirements file as pip decodes it, and the encoding's name.
+
+    A byte order mark, else `coding:` in a comment of the first two lines, else UTF-8, else the
+    locale's. Raise `Unknown`, which names the file, if it is no text.
     """
-    lines = path.read_text("utf-8").splitlines()
-    headers = [number for number, line in enumerate(lines) if re.match(r"\[\[packages?\]\]", line)]
-    pins = []
-    for start, end in zip(headers, [*headers[1:], len(lines)]):
-        keys = {}
-        for line in lines[start + 1 : end]:
-            if line.startswith("["):
-                break  # a table inside the package
-            if found := re.match(r"(name|version) *= *[\"']([^\"']*)[\"']", line):
-                keys[found[1]] = found[2]
-        if _is_ours(keys.get("name", "")):
-            text = "\n".join(lines[start:end])
-            pins.append(Pin(keys.get("version"), text, start + 1, end))
-    return pins
-
-
-def read_requirements(path: Path) -> list[Pin]:
-    """Return what a requirements file pins: `==`, or the address or path of a wheel."""
-    lines = path.read_text("utf-8").splitlines()
-    pins, number = [], 0
-    while number < len(lines):
-        first = number
-        while lines[number].endswith("\\") and number + 1 < len(lines):
-            number += 1
-        number += 1
-        text = " ".join(line.rstrip("\\") for line in lines[first:number])
-        text = re.sub(r"(^|\s)#.*", "", text).strip()
-        found = re.match(r"([A-Za-z0-9._-]+)\s*(?:\[[^\]]*\])?\s*(?=$|[\s;@(<>=!~])(.*)", text)
-        if _wheel_version(text.split(" --hash")[0]):
-            version = _wheel_version(text.split(" --hash")[0])
-        elif found and _is_ours(found[1]):
-            exact = re.match(r"\(?\s*={2,3}\s*([^\s;,)*]+)\s*\)?\s*(?:;|--hash|$)", found[2])
-            version = exact[1] if exact else None
-        else:
-            continue
-        pins.append(Pin(version, text, first + 1, number))
-    return pins
-
-
-def _lock_kind(path: Path) -> str:
-    """Return "uv", "poetry", "pylock" or "requirements" by a file's name (PEP 751 for pylock)."""
-    if path.name in ("uv.lock", "poetry.lock"):
-        return path.stem
-    if re.fullmatch(r"pylock(\.[^.]+)?\.toml", path.name):
-        return "pylock"
-    if path.suffix in (".txt", ".in"):
-        return "requirements"
-    raise Unknown(
-        f"{path} is none of what the doctor reads: a wheel, a folder, requirements.txt, uv.lock,"
-        " poetry.lock, pylock.toml"
+    marks = (
+        (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF32_BE, "utf-32"),
+        (codecs.BOM_UTF32_LE, "utf-32"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+        (codecs.BOM_UTF16_LE, "utf-16"),
     )
+    names = [name for mark, name in marks if data.startswith(mark)][:1]
+    for line in data.split(b"\n")[:2] if not names else []:
+        found = re.search(rb"coding[:=]\s*([-\w.]+)", line) if line.startswith(b"#") else None
+        if found and not names:
+            names = [found[1].decode("ascii", "replace")]
+    for name in names or ["utf-8", locale.getpreferredencoding(False) or "utf-8"]:
+        try:
+            text = data.decode(name)
+        except LookupError:
+            raise Unknown(f"{path} says that it is encoded in {name}, which is unknown") from None
+        except (UnicodeError, ValueError):
+            continue
+        if "\0" in text:
+            raise Unknown(f"{path} is no text file, or UTF-16 without a byte order mark")
+        return text, name
+    tried = names[0] if names else "UTF-8"
+    raise Unknown(f"{path} is not a text file in {tried}: save it as UTF-8")
 
 
-def examine_lock(path: Path) -> tuple[Finding, Pin]:
-    """Judge a lock file by the worst of what it pins; return that entry too."""
-    pins = read_requirements(path) if _lock_kind(path) == "requirements" else read_lock(path)
+class Requirement(NamedTuple):
+    """A requirement (PEP 508): `specifiers` are pairs such as ("==", "1.5.11")."""
+
+    name: str
+    extras: tuple[str, ...]
+    specifiers: tuple[tuple[str, str], ...]
+    url: str
+    marker: str
+
+
+_MARKER_TOKEN = re.compile(
+    r"\s*(?:(?P<string>'[^']*'|\"[^\"]*\")|(?P<op>===|~=|==|!=|<=|>=|<|>|\(|\))"
+    r"|(?P<word>[A-Za-z_][A-Za-z0-9_.]*))"
+)
+# fmt: off
+_VARIABLES = (
+    "python_version", "python_full_version", "os_name", "sys_platform", "platform_release",
+    "platform_system", "platform_version", "platform_machine", "platform_python_implementation",
+    "implementation_name", "implementation_version", "extra", "extras", "dependency_groups",
+    "os.name", "sys.platform", "platform.version", "platform.machine",
+    "platform.python_implementation", "python_implementation",
+)
+# fmt: on
+
+
+def is_marker(text: str) -> bool:
+    """Whether a text is an environment marker (PEP 508)."""
+    tokens: list[tuple[str, str]] = []
+    place = 0
+    while text[place:].strip():
+        found = _MARKER_TOKEN.match(text, place)
+        if found is None:
+            return False
+        tokens.append((found.lastgroup or "", found[found.lastgroup or 0]))
+        place = found.end()
+    tokens.append(("end", ""))
+
+    def value(at: int) -> int:
+        kind, token = tokens[at]
+        return at + 1 if kind == "string" or (kind == "word" and token in _VARIABLES) else -1
+
+    def atom(at: int) -> int:
+        if tokens[at] == ("op", "("):
+            at = either(at + 1)
+            return at + 1 if at > 0 and tokens[at] == ("op", ")") else -1
+        at = value(at)
+        if at < 0:
+            return -1
+        kind, token = tokens[at]
+        if token == "not" and tokens[at + 1] == ("word", "in"):
+            return value(at + 2)
+        if (kind == "op" and token not in "()") or (kind, token) == ("word", "in"):
+            return value(at + 1)
+        return -1
+
+    def either(at: int) -> int:
+        at = atom(at)
+        while at > 0 and tokens[at] in (("word", "and"), ("word", "or")):
+            at = atom(at + 1)
+        return at
+
+    return either(0) == len(tokens) - 1
+
+
+def parse_requirement(text: str) -> Requirement | None:
+    """Return a requirement (PEP 508), or None if the text is none."""
+    found = re.match(rf"\s*({_NAME})\s*(?:\[([^\]]*)\])?\s*", text)
+    if found is None:
+        return None
+    extras = tuple(extra.strip() for extra in (found[2] or "").split(",")) if found[2] else ()
+    if extras != ("",) and not all(re.fullmatch(_NAME, extra) for extra in extras):
+        return None
+    rest, url, marker = text[found.end() :], "", ""
+    if rest.startswith("@"):
+        address = re.fullmatch(r"@\s*(\S+)(?:\s+;\s*(.+?))?\s*", rest)
+        if address is None:
+            return None
+        url, marker, rest = address[1], address[2] or "", ""
+    elif ";" in rest:
+        rest, _, marker = rest.partition(";")
+        if not marker.strip():
+            return None
+    if marker and not is_marker(marker):
+        return None
+    rest = rest.strip()
+    if rest.startswith("("):
+        if not rest.endswith(")"):
+            return None
+        rest = rest[1:-1].strip()
+    specifiers = []
+    parts = rest.split(",") if rest else []
+    if parts and not parts[-1].strip() and len(parts) > 1:
+        parts.pop()
+    for part in parts:
+        one = re.fullmatch(r"\s*(===|~=|==|!=|<=|>=|<|>)\s*([^\s,;()]+)\s*", part)
+        if one is None:
+            return None
+        operator, version = one[1], one[2]
+        star = version.endswith(".*") and operator in ("==", "!=")
+        plain = version[:-2] if star else version
+        if operator != "===" and version_key(plain) is None:
+            return None
+        if "+" in version and (star or operator not in ("==", "!=", "===")):
+            return None
+        specifiers.append((operator, version))
+    if found.end() < len(text) and rest and not specifiers:
+        return None
+    named = tuple(extra for extra in extras if extra)
+    return Requirement(found[1], named, tuple(specifiers), url, marker.strip())
+
+
+def _allows(operator: str, wanted: str, version: str) -> bool:
+    """Whether a version matches one specifier (PEP 440), as far as releases need it."""
+    have, want = version_key(version), version_key(wanted[:-2] if wanted[-2:] == ".*" else wanted)
+    if operator == "===" or have is None or want is None:
+        return wanted.lower() == version.lower()
+    if wanted.endswith(".*") or operator == "~=":
+        length = len(base_of(wanted).split(".")) - 1
+        numbers = (*have[1], *[0] * 9)[:length]
+        same = have[0] == want[0] and numbers == (*want[1], *[0] * 9)[:length]
+        if operator == "~=":
+            return same and have >= want
+        return same if operator == "==" else not same
+    equal = have == want and ("+" not in wanted or local_of(wanted) == local_of(version))
+    return {
+        "==": equal,
+        "!=": not equal,
+        "<=": have <= want,
+        ">=": have >= want,
+        "<": have < want,
+        ">": have > want,
+    }[operator]
+
+
+def _pinned(requirement: Requirement) -> tuple[str | None, str]:
+    """Return the version that the specifiers pin, and else what is wrong with them."""
+    shown = requirement.name + ",".join(o + v for o, v in requirement.specifiers)
+    exact = [v for o, v in requirement.specifiers if o in ("==", "===") and not v.endswith(".*")]
+    if not exact:
+        return None, f"it does not pin {PROJECT}: it says {shown!r}"
+    version = max(exact, key=len)
+    if version_key(version) is None:
+        return None, f"it pins {PROJECT} to {version!r}, which is no version"
+    if not all(_allows(o, v, version) for o, v in requirement.specifiers):
+        return None, f"no version is {shown!r}"
+    return version, ""
+
+
+def _local(url: str, base: Path) -> Path | None:
+    """Return the path that an address or path on this machine names, or None if it is elsewhere."""
+    plain = re.split(r"[#?]", url)[0] if "://" in url or url.startswith("file:") else url
+    if plain.lower().startswith("file:"):
+        parsed = urlparse(plain)
+        if parsed.netloc not in ("", "localhost"):
+            return None
+        return base / url2pathname(parsed.path)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", plain):
+        return None
+    return base / plain.partition("#")[0]
+
+
+def _folder_name(folder: Path) -> bool | None:
+    """Whether a folder is a project called livekit-agents; None if that cannot be told."""
+    if any((folder / below / POOL).is_file() for below in ("", "src")):
+        return True
+    for name in ("pyproject.toml", "setup.cfg", "setup.py"):
+        file = folder / name
+        if file.is_file():
+            text = file.read_text("utf-8", "replace")
+            found = re.search(r"^\s*name\s*=\s*[\"']?([A-Za-z0-9._-]+)", text, re.MULTILINE)
+            if found:
+                return is_ours(found[1])
+    return None
+
+
+def _sourced(pin: Pin, name: str, url: str, base: Path) -> Pin | None:
+    """Complete the pin of an address or path, whose `name` is given or ""; None if not ours."""
+    egg = re.search(r"[#&]egg=([A-Za-z0-9._-]+)", url)
+    name = name or (egg[1] if egg else "")
+    path, last = _local(url, base), re.split(r"[/\\]", unquote(re.split(r"[#?]", url)[0]))[-1]
+    archive = last.endswith(_ARCHIVES)
+    if archive and not name:
+        stem = re.match(r"(.+?)-\d", last)
+        name = stem[1] if stem else ""
+    folder = path if path and path.is_dir() else None
+    if not name and folder:
+        ours = _folder_name(folder)
+        if ours is not None:
+            name = PROJECT if ours else "other"
+    if not name and not could_name_it(url) and "agents" not in url.lower():
+        return None
+    if name and not is_ours(name):
+        return None
+    if not name:
+        pin.problem = f"{pin.text!r} may be {PROJECT}, and nothing says which version"
+        return pin
+    version = _wheel_version(url)
+    source = re.fullmatch(rf"{_NAME}-(\d[^-]*?)\.(?:tar\.gz|zip)", last)
+    if last.endswith(".whl"):
+        pin.version, pin.code = version, path if path and path.is_file() else None
+        if version is None:
+            pin.problem = f"{last} is no wheel of {PROJECT}"
+    elif source and "+" not in source[1] and version_key(source[1]):
+        pin.version = source[1]
+    elif folder:
+        roots = [folder / below for below in ("", "src") if (folder / below / POOL).is_file()]
+        pin.code = roots[0] if roots else None
+    if pin.version is None and pin.code is None and not pin.problem:
+        pin.problem = f"{PROJECT} comes from {url}: point the doctor at the environment"
+    return pin
+
+
+_INCLUDES = {"-r": "-r", "--requirement": "-r", "-c": "-c", "--constraint": "-c"}
+# fmt: off
+_WITH_VALUE = (
+    "-i", "--index-url", "--pypi-url", "--extra-index-url", "-f", "--find-links", "--no-binary",
+    "--only-binary", "--trusted-host", "--use-feature", "--hash", "-C", "--config-settings",
+    "--config-setting", "--global-option", "--install-option", "--all-releases", "--only-final",
+    "-e", "--editable",
+)
+# fmt: on
+# fmt: off
+_ALONE = (
+    "--no-index", "--prefer-binary", "--require-hashes", "--no-require-hashes", "--pre",
+    "--use-pep517", "--always-unzip", "-Z", "--process-dependency-links", "--no-use-wheel",
+    "--use-wheel",
+)
+# fmt: on
+
+
+def _options(words: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield the options of a line as (name, value), with "" as the name of what is none.
+
+    Long names may be shortened, and short ones be followed by their value at once, as in pip.
+    """
+    known = [*_INCLUDES, *_WITH_VALUE, *_ALONE]
+    waiting = iter(words)
+    for word in waiting:
+        name, equal, value = word.partition("=")
+        if word.startswith("--"):
+            matches = [each for each in known if each.startswith(name)] if len(name) > 2 else []
+            if name not in known and {_INCLUDES.get(each, each) for each in matches}:
+                name = matches[0] if len({_INCLUDES.get(m, m) for m in matches}) == 1 else name
+        elif word.startswith("-") and len(word) > 1:
+            name, value = word[:2], word[2:]
+            equal = value
+        else:
+            yield "", word
+            continue
+        if name in _INCLUDES or name in _WITH_VALUE:
+            yield _INCLUDES.get(name, name), value if equal else next(waiting, "")
+        elif name in _ALONE:
+            yield name, ""
+        else:
+            yield "", word
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, int, str, str]]:
+    """Yield (first, last, line, swallowed) as pip joins continuation lines and drops comments.
+
+    A line that is a comment is never continued, and one that has a comment swallows those that it
+    is continued by, which other installers read: `swallowed` holds them.
+    """
+    held: list[str] = []
+    swallowed: list[str] = []
+    first, commented = 1, False
+    lines = text.splitlines()
+    for number, line in enumerate(lines, 1):
+        comment = re.match(r"\s*#", line)
+        first = first if held else number
+        if commented and not comment:
+            swallowed.append(line)
+        if line.endswith("\\") and not comment:
+            held.append(line.strip("\\"))
+            commented = commented or bool(re.search(r"\s#", line))
+            if number < len(lines):
+                continue
+        else:
+            held.append(f" {line}" if comment else line)
+        joined = _COMMENT.sub("", "".join(held)).strip()
+        yield first, number, joined, "\n".join(swallowed)
+        held, swallowed, commented = [], [], False
+
+
+def _included(value: str, at: Pin, base: Path, seen: frozenset[Path]) -> list[Pin]:
+    """Return what an included file pins; one that cannot be read could pin anything."""
+    path = _local(value, base)
+    if path is None:
+        at.problem = (
+            f"{at.path}, line {at.first}: {value} is not on this machine: give it as a file"
+        )
+        return [at]
+    path = Path(os.path.normpath(path))
+    if path.resolve() in seen:
+        return []
+    try:
+        return _read(path, seen)
+    except (OSError, Unknown, ValueError) as error:
+        said = f"there is no such file as {path}" if not path.exists() else str(error)
+        at.problem = f"{at.path}, line {at.first}: {said}"
+        return [at]
+
+
+def _requirement_line(line: str, pin: Pin, base: Path, seen: frozenset[Path]) -> list[Pin]:
+    """Return what one line of a requirements file pins; `pin` says where it stands."""
+
+    def not_understood() -> list[Pin]:
+        named = re.match(rf"({_NAME})\s*[\[(=<>!~@;]", line)
+        if not could_name_it(line) or (named and "livekit" not in unquote(line).lower()):
+            return []
+        pin.problem = f"not understood: {line!r}"
+        return [pin]
+
+    def expanded(found: re.Match[str]) -> str:
+        return os.environ.get(found[1]) or found[0]
+
+    line = _VARIABLE.sub(expanded, line)
+    words = line.split(" ")
+    start = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
+    text = " ".join(words[:start]).strip()
+    try:
+        options = list(_options(shlex.split(" ".join(words[start:]))))
+    except ValueError:
+        return not_understood()
+    if not text:
+        found: list[Pin] = []
+        for name, value in options:
+            if name in ("-r", "-c"):
+                if _VARIABLE.search(value):
+                    pin.problem = f"not understood: {line!r}: the variable is not set here"
+                    return [pin]
+                found += _included(value, pin, base, seen)
+            elif name in ("-e", "--editable"):
+                plain = re.sub(r"\[[^\]]*\]$", "", re.split(r"\s;", value)[0].strip())
+                direct = parse_requirement(value)
+                if direct and direct.url:
+                    made = _sourced(pin, direct.name, direct.url, base)
+                else:
+                    made = _sourced(pin, "", plain, base)
+                found += [made] if made else []
+            elif not name and could_name_it(value):
+                return not_understood()
+        return found
+    odd = [value for name, value in options if not name]
+    if any(could_name_it(value) for value in odd):
+        return not_understood()
+    requirement = parse_requirement(text)
+    if requirement is None or _VARIABLE.search(text):
+        plain, _, marker = re.sub(r"\s+;", " ;", text).partition(" ;")
+        plain = re.sub(r"(?<=.)\[[^\]]*\]$", "", plain.strip())
+        path_like = re.match(r"[./~\\]|[A-Za-z][A-Za-z0-9+.-]*:", plain) or "/" in plain
+        if (path_like or plain.endswith(_ARCHIVES)) and " " not in plain.strip():
+            pin.marker = marker.strip()
+            made = _sourced(pin, "", plain, base)
+            return [made] if made else []
+        return not_understood()
+    if requirement.name.endswith(_ARCHIVES) and not requirement.specifiers and not requirement.url:
+        made = _sourced(pin, "", requirement.name, base)
+        return [made] if made else []
+    if not is_ours(requirement.name):
+        return []
+    pin.marker = requirement.marker
+    if requirement.url:
+        made = _sourced(pin, requirement.name, requirement.url, base)
+        return [made] if made else []
+    pin.version, pin.problem = _pinned(requirement)
+    pin.open = pin.version is None and pin.problem.startswith("it does not pin")
+    return [pin]
+
+
+def _read_requirements(path: Path, seen: frozenset[Path]) -> list[Pin]:
+    """Return what a requirements file pins, and those that it includes."""
+    text, _ = decode(path.read_bytes(), path)
+    pins: list[Pin] = []
+    for first, last, line, swallowed in _logical_lines(text):
+        if could_name_it(swallowed):
+            why = (
+                "a comment is continued by a line that names it, which installers read differently"
+            )
+            pins.append(Pin(None, swallowed, path, first, last, problem=f"not understood: {why}"))
+        if line:
+            pin = Pin(None, line, path, first, last)
+            pins += _requirement_line(line, pin, path.parent, seen | {path.resolve()})
+    return pins
+
+
+def _parse_toml(text: str, path: Path) -> dict[str, Any]:
+    """Parse TOML with the parser that this Python has: its own, tomli, or that of pip.
+
+    Raise `Unknown` if there is none, or if it is not TOML.
+    """
+    for name in ("tomllib", "tomli", "pip._vendor.tomli"):
+        try:
+            module = importlib.import_module(name)
+        except ImportError:
+            continue
+        try:
+            parsed: dict[str, Any] = module.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise Unknown(f"{path} is not TOML: {' '.join(str(error).split())}") from None
+        return parsed
+    raise Unknown(f"this Python cannot read TOML, so not {path}: run the doctor with Python 3.11+")
+
+
+def _headers(text: str, count: int) -> list[tuple[int, int]]:
+    """Return the first and last line of each of `count` [[package]] tables; empty if not plain."""
+    lines = text.splitlines()
+    pattern = r"\s*\[\[\s*(?:packages?|\"packages?\"|'packages?')\s*\]\]"
+    starts = [number for number, line in enumerate(lines, 1) if re.match(pattern, line)]
+    ends = []
+    for start in starts:
+        end = next((n for n in starts if n > start), len(lines) + 1) - 1
+        for number in range(start + 1, end + 1):
+            top = re.match(r"\s*\[+\s*[\"']?([A-Za-z0-9_-]+)", lines[number - 1])
+            if top and top[1] not in ("package", "packages"):
+                end = number - 1
+                break
+        ends.append(end)
+    return list(zip(starts, ends)) if len(starts) == count else []
+
+
+def _toml_source(pin: Pin, row: dict[str, Any], base: Path) -> None:
+    """Complete a pin by where its entry of a lock file says that the package comes from."""
+    source = row.get("source", {})
+    source = source if isinstance(source, dict) else {"unknown": source}
+    places = {"registry", "legacy", "type", "reference", "resolved_reference", "subdirectory"}
+    if source.get("type") in ("file", "directory", "url", "git"):
+        source = {str(source["type"]): source.get("url")}
+    elif source.get("type") == "legacy" or "registry" in source:
+        source = {}
+    for key in ("vcs", "directory", "archive", "path", "git", "url", "hg", "svn", "bzr"):
+        if key in row:
+            source = {**source, key: row[key]}
+    for key, value in source.items():
+        if key in places or key in ("virtual",):
+            continue
+        if isinstance(value, dict):
+            value = value.get("path") or value.get("url")
+        text = value if isinstance(value, str) else ""
+        if key in ("git", "vcs", "hg", "svn", "bzr") or not text:
+            pin.version = None
+            pin.problem = f"it comes from {key} {text}: point the doctor at the environment"
+            return
+        path = _local(text, base)
+        wheel = _wheel_version(text)
+        if path and path.is_dir():
+            roots = [path / below for below in ("", "src") if (path / below / POOL).is_file()]
+            pin.version, pin.code = None, roots[0] if roots else None
+        elif wheel:
+            pin.code = path if path and path.is_file() else None
+            stated = pin.version or ""
+            if (version_key(wheel), local_of(wheel)) != (version_key(stated), local_of(stated)):
+                pin.version, pin.problem = None, f"it locks {pin.version}, but the wheel {text}"
+                return
+        elif not re.search(r"\.(tar\.gz|zip)$", text) or key in ("directory", "editable"):
+            pin.version = None
+        if pin.version is None and pin.code is None:
+            pin.problem = f"it comes from {text}: point the doctor at the environment"
+        return
+    wheels = [w for w in row.get("wheels", []) if isinstance(w, dict)] if "wheels" in row else []
+    for each in wheels:
+        named = each.get("path")
+        if isinstance(named, str) and _wheel_version(named) and (base / named).is_file():
+            pin.code = base / named
+
+
+def _is_known_lock(data: dict[str, Any], name: str) -> bool:
+    """Whether the version of a lock file's format is one that is known."""
+    metadata = data.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    if name == "poetry.lock" and "lock-version" in metadata:
+        return str(metadata["lock-version"]).split(".")[0] in ("1", "2")
+    if "lock-version" in data:
+        return str(data["lock-version"]).split(".")[0] == "1"
+    return bool(data.get("version", 1) == 1)
+
+
+def _read_toml(path: Path, text: str) -> list[Pin]:
+    """Return what a lock file in TOML pins: uv.lock, poetry.lock, pdm.lock or pylock.toml."""
+    data = _parse_toml(text, path)
+    if not _is_known_lock(data, path.name):
+        raise Unknown(f"{path} is in a newer format: run a newer doctor.py")
+    tables = [(name, data[name]) for name in ("package", "packages") if name in data]
+    pins = []
+    for name, rows in tables:
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise Unknown(f"{path}: {name} is no list of tables: not understood")
+        lines = _headers(text, len(rows)) if len(tables) == 1 else []
+        for number, row in enumerate(rows):
+            called = row.get("name")
+            if not isinstance(called, str):
+                raise Unknown(f"{path}: entry {number + 1} of {name} has no name: not understood")
+            if not is_ours(called):
+                continue
+            first, last = lines[number] if lines else (0, 0)
+            entry = "\n".join(text.splitlines()[first - 1 : last]) if first else ""
+            version = row.get("version")
+            pin = Pin(None, entry, path, first, last, kind="toml")
+            markers = row.get("resolution-markers") or row.get("marker") or row.get("markers") or ""
+            if isinstance(markers, list):
+                texts = [f"({m})" if len(markers) > 1 else str(m) for m in markers]
+                pin.marker = " or ".join(texts)
+            else:
+                pin.marker = str(markers)
+            if isinstance(version, str) and version_key(version):
+                pin.version = version
+            elif version is not None:
+                pin.problem = f"it pins {PROJECT} to {version!r}, which is no version"
+            _toml_source(pin, row, path.parent)
+            if pin.version is None and pin.code is None and not pin.problem:
+                pin.problem = f"it locks no version of {PROJECT}: it comes from a source"
+            pins.append(pin)
+    return pins
+
+
+def _read_pipfile(path: Path, text: str) -> list[Pin]:
+    """Return what a Pipfile.lock pins, in each of its categories."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Unknown(f"{path} is not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise Unknown(f"{path} is no Pipfile.lock: not understood")
+    pins = []
+    for category, rows in data.items():
+        if category == "_meta":
+            continue
+        if not isinstance(rows, dict):
+            raise Unknown(f"{path}: {category} is no table of packages: not understood")
+        for name, row in rows.items():
+            row = row if isinstance(row, dict) else {"version": row}
+            egg = " ".join(str(row.get(key, "")) for key in ("file", "path", "git"))
+            if not is_ours(name) and not _wheel_version(egg.strip()):
+                continue
+            marker = str(row.get("markers", ""))
+            pin = Pin(None, f"{category}: {name}", path, marker=marker, kind="pipfile")
+            lines = [n for n, line in enumerate(text.splitlines(), 1) if f'"{name}"' in line]
+            pin.first = pin.last = lines[0] if len(lines) == 1 else 0
+            version = row.get("version")
+            address = row.get("file") or row.get("path")
+            if isinstance(address, str):
+                _sourced(pin, PROJECT, address, path.parent)
+            elif row.get("git") or not isinstance(version, str):
+                where = row.get("git") or "no version"
+                pin.problem = f"it comes from {where}: point the doctor at the environment"
+            else:
+                requirement = parse_requirement(f"{PROJECT}{version}")
+                if requirement is None:
+                    pin.problem = f"not understood: {version!r}"
+                else:
+                    pin.version, pin.problem = _pinned(requirement)
+            pins.append(pin)
+    return pins
+
+
+def _scalar(text: str) -> str | None:
+    """Return a YAML scalar of one line, or None if it is not a plain or simply quoted one."""
+    text = text.strip()
+    if text[:1] in "'\"":
+        found = re.fullmatch(r"'([^'\\]*)'|\"([^\"\\]*)\"", re.sub(r"\s+#.*$", "", text))
+        return (found[1] or found[2] or "") if found else None
+    text = re.sub(r"(^|\s+)#.*$", "", text).strip()
+    if text[:1] in tuple("&*!|>%@`{}[],") or ": " in text or text.endswith(":"):
+        return None
+    return text
+
+
+def _read_conda(path: Path, text: str, seen: frozenset[Path]) -> list[Pin]:
+    """Return what the environment.yml of conda pins, its pip section included.
+
+    There is no YAML parser here: only block lists of plain scalars are understood.
+    """
+    pins: list[Pin] = []
+    section, pip_at = "", -1
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#") or (line == "---" and not section):
+            continue
+        pin = Pin(None, line.strip(), path, number, number, kind="conda")
+        indent = len(line) - len(line.lstrip(" "))
+        top = re.fullmatch(r"([A-Za-z_][\w-]*):(?:\s+(.*))?", line)
+        item = re.fullmatch(r" *-\s+(.*)", line)
+        if top:
+            section, pip_at = top[1], -1
+            value = top[2] or ""
+            if value and not value.startswith("#"):
+                plain = _scalar(value)
+                if (section == "dependencies" or plain is None) and (
+                    section in ("dependencies", "name") or could_name_it(value)
+                ):
+                    raise Unknown(f"{path}, line {number}: not understood: {line.strip()!r}")
+            continue
+        if section in ("channels", "variables", "name", "prefix", "platforms"):
+            continue
+        if section != "dependencies" or item is None or "\t" in line[: indent + 1]:
+            raise Unknown(f"{path}, line {number}: not understood: {line.strip()!r}")
+        if re.fullmatch(r"pip:\s*(#.*)?", item[1]):
+            pip_at = indent
+            continue
+        value = _scalar(item[1]) or ""
+        if not value:
+            raise Unknown(f"{path}, line {number}: not understood: {line.strip()!r}")
+        if 0 <= pip_at < indent:
+            made = _requirement_line(value, pin, path.parent, seen | {path.resolve()})
+            pins += made
+            continue
+        pip_at = -1
+        spec = re.fullmatch(r"(?:[^:\s]+::)?([A-Za-z0-9._-]+)\s*(.*)", value)
+        if spec is None:
+            if could_name_it(value):
+                raise Unknown(f"{path}, line {number}: not understood: {line.strip()!r}")
+            continue
+        if is_ours(spec[1]):
+            exact = re.fullmatch(r"={1,2}\s*(\d+(?:\.\d+){2,}(?:(?:a|b|rc)\d+)?)(?:=\S+)?", spec[2])
+            pin.version = exact[1] if exact else None
+            pin.problem = "" if exact else f"it does not pin {PROJECT}: it says {value!r}"
+            pin.open = not exact
+            pins.append(pin)
+    return pins
+
+
+def lock_kind(path: Path) -> str:
+    """Return how a file is read: "toml", "pipfile", "conda" or "requirements".
+
+    Raise `Unknown`, which names what can be read, if it is of another kind.
+    """
+    name = path.name.lower()
+    if name in ("uv.lock", "poetry.lock", "pdm.lock") or name.endswith(".py.lock"):
+        return "toml"
+    if re.fullmatch(r"pylock(\.[^.]+)?\.toml", name):
+        return "toml"
+    if name == "pipfile.lock":
+        return "pipfile"
+    if path.suffix.lower() in (".yml", ".yaml") and not name.startswith("conda-lock"):
+        return "conda"
+    others = (".toml", ".cfg", ".json", ".py", ".yml", ".yaml", ".gz", ".zip", ".xml", ".md")
+    if path.suffix.lower() in others or name in ("pipfile", "pixi.lock", "dockerfile"):
+        raise Unknown(f"{path} is none of what is read: {KINDS}, a wheel or a folder")
+    return "requirements"
+
+
+def _read(path: Path, seen: frozenset[Path]) -> list[Pin]:
+    """Return what a file pins; `seen` are the files that include it."""
+    kind = lock_kind(path)
+    if path.is_dir():
+        raise Unknown(f"{path} is a folder, not a file that pins versions")
+    data = path.read_bytes()
+    if kind == "requirements" and path.suffix.lower() not in (".txt", ".in", ".pip"):
+        text = data[:1_000_000].decode("utf-8", "replace").lstrip("\ufeff")
+        if text.lstrip().startswith("{"):
+            kind = "pipfile"
+        elif re.search(r"^\s*\[\[\s*[\"']?packages?[\"']?\s*\]\]", text, re.MULTILINE):
+            kind = "toml"
+    if kind == "requirements":
+        return _read_requirements(path, seen)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Unknown(f"{path} is not a text file in UTF-8") from None
+    if kind == "toml":
+        return _read_toml(path, text)
+    if kind == "pipfile":
+        return _read_pipfile(path, text)
+    return _read_conda(path, text, seen)
+
+
+def read_pins(path: Path) -> list[Pin]:
+    """Return all that a file, and those that it includes, say of livekit-agents.
+
+    What leaves the version open is left out where something pins it under any condition: installers
+    take both. Raise `Unknown` or `OSError` if the file cannot be read.
+    """
+    pins = _read(path, frozenset())
+    if any(pin.version and not pin.marker for pin in pins):
+        pins = [pin for pin in pins if not pin.open]
+    return pins
+
+
+def judge_pin(pin: Pin) -> Finding:
+    """Judge one place of a file: by the wheel or folder that it names, else by its version."""
+    if pin.code and pin.code.is_dir():
+        finding, _ = examine_folder(pin.code)
+    elif pin.code:
+        finding = examine_wheel(pin.code)
+    elif pin.version is None:
+        advice = "" if "point the" in pin.problem else ": point the doctor at the environment"
+        finding = Finding(State.UNKNOWN, [f"{pin.problem}{advice}"])
+    else:
+        finding = judge_version(pin.version)
+    finding.where = f"{pin.path}, line {pin.first}" if pin.first else str(pin.path)
+    return finding
+
+
+def examine_lock(path: Path) -> tuple[Finding, list[tuple[Finding, Pin]]]:
+    """Judge a file by the worst of what it pins; return every place that was judged too."""
+    pins = read_pins(path)
     if not pins:
         raise Unknown(f"no livekit-agents found in {path}")
-    judged = []
-    for pin in pins:
-        named = re.search(r"(?:^|@|\b(?:path|url) = \")\s*([^\s\"<>]+\.whl)", pin.text)
-        wheel = path.parent / unquote(named[1]).replace("file://", "", 1) if named else path
-        if pin.version is None:
-            why = "it does not pin livekit-agents: point the doctor at the environment"
-            finding = Finding(State.UNKNOWN, [why])
-        elif wheel != path and wheel.is_file():
-            finding = examine_wheel(wheel)
-        else:
-            finding = judge_version(pin.version)
-        finding.where = f"{path}, line {pin.first}"
-        judged.append((finding, pin))
-    worst, at = min(judged, key=lambda item: list(State).index(item[0].state))
+    judged = [(judge_pin(pin), pin) for pin in pins]
+    worst, _ = min(judged, key=lambda item: list(State).index(item[0].state))
     if len(pins) > 1:
-        worst.why.append(f"it pins several: {', '.join(str(pin.version) for pin in pins)}")
-    return worst, at
+        shown = ", ".join(str(pin.version or pin.code or "not understood") for pin in pins)
+        worst.why.append(f"it pins several: {shown}")
+    return worst, judged
 
 
 # -- the command that mends it ---------------------------------------------------------------------
+
+
+class Fix(NamedTuple):
+    """A shell command, or None; the files and folders that it writes; lines to say with it."""
+
+    command: str | None
+    writes: list[str]
+    notes: list[str]
 
 
 def _quote(*words: object) -> str:
@@ -716,7 +1831,8 @@ class Wheels:
         checkout = OWN_FILE.parent.parent
         self.checkout = checkout if (checkout / "patches" / "releases.toml").is_file() else None
         self.given = given
-        self.folder = given or str(checkout / "dist" if self.checkout else "dist")
+        folder = given or str(checkout / "dist" if self.checkout else "dist")
+        self.folder = folder.rstrip("/") if "://" in folder else str(Path(folder).absolute())
 
     def nox(self, *arguments: str) -> str:
         """Return the command of a session of the project."""
@@ -726,53 +1842,466 @@ class Wheels:
         nox = own if own.is_file() else "nox"
         return _quote(nox, "-f", self.checkout / "noxfile.py", "-s", *arguments)
 
-    def wheel(self, base: str, revision: int) -> tuple[str, str]:
-        """Return the patched wheel's path or address, and what must run before it is there."""
-        name = f"livekit_agents-{base}+procpool.{revision}-py3-none-any.whl"
+    def wheel(self, release: str) -> str:
+        """Return the path or address of the newest patched wheel of a release of the table."""
+        version = f"{release}+procpool.{newest_of(release)}"
+        name = f"livekit_agents-{version}-{TABLE.wheels.get(release, 'py3-none-any')}.whl"
         if "://" in self.folder:
-            return f"{self.folder.rstrip('/')}/{name.replace('+', '%2B')}", ""
-        path = Path(self.folder, name)
-        build = self.checkout and not self.given and not path.is_file()
-        return str(path), f"{self.nox('wheel', '--', base)} && " if build else ""
+            return f"{self.folder}/{name.replace('+', '%2B')}"
+        return str(Path(self.folder, name))
+
+    def build(self, releases: Iterable[str]) -> str:
+        """Return what must run before the wheels of these releases are there, ending in " && "."""
+        missing = [r for r in releases if not Path(self.wheel(r)).is_file()]
+        if self.checkout is None or self.given or not missing:
+            return ""
+        return f"{self.nox('wheel', '--', *missing)} && "
 
 
-def install_command(python: str, paths: list[Path], wheel: str) -> str:
-    """Return what replaces livekit-agents, and nothing else, in an environment."""
-    if any((path / "pip" / "__init__.py").is_file() for path in paths):
-        return _quote(python, "-m", "pip", "install", "--no-deps", "--force-reinstall", wheel)
-    # a file edited in place may be edited in uv's cache too: they are hard links of each other
-    install = ["uv", "pip", "install", "--python", python, "--no-cache", "--no-deps", "--reinstall"]
-    return _quote(*install, wheel)
+def edit_command(path: Path, old: bytes, new: str, wheels: Iterable[str] = ()) -> str:
+    """Return the command that makes a text file, now `old`, say `new`: doctor.py --edit.
+
+    SHA256-OF-0 in `new` stands for the sha256 of the first of the `wheels`, and so on.
+    """
+    before, after = decode(old, path)[0].splitlines(True), new.splitlines(True)
+    edits = {}
+    for tag, i, k, j, m in difflib.SequenceMatcher(a=before, b=after, autojunk=False).get_opcodes():
+        if tag != "equal":
+            edits[f"{i + 1}-{k}" if k > i else f"{i}+"] = "".join(after[j:m])
+    doctor = OWN_FILE if OWN_FILE.is_file() else "doctor.py"
+    check = _sha256(old)[:16]
+    command = [sys.executable or "python3", doctor, "--edit", path, check, json.dumps(edits)]
+    return _quote(*command, *wheels)
 
 
-def _extras(project: Path) -> str:
-    """Return the extras of livekit-agents, as "[images]", that a pyproject.toml asks for, or ""."""
-    text = project.read_text("utf-8", "replace") if project.is_file() else ""
-    name = r"livekit[-_.]agents\"?\s*"
-    found = re.search(rf"{name}(?:\[|=\s*\{{[^}}]*extras\s*=\s*\[)([^\]]*)\]", text)
-    return f"[{re.sub(r'[^a-z0-9,_-]', '', found[1])}]" if found else ""
+def edit_file(path: Path, check: str, edits: str, wheels: list[str]) -> None:
+    """Change the lines of a file that the JSON object `edits` names, "3-5", or adds, "5+".
+
+    Nothing is half-written. Raise `Unknown` if the file has changed (`check` are 16 hex digits of
+    its sha256), or if a wheel cannot be read.
+    """
+    target = Path(os.path.realpath(path))
+    data = target.read_bytes()
+    if _sha256(data)[:16] != check:
+        raise Unknown(f"{path} has changed since the doctor looked: run it again")
+    text, encoding = decode(data, path)
+    lines = text.splitlines(True)
+    end = "\r\n" if "\r\n" in text else "\n"
+    for key, value in reversed(list(json.loads(edits).items())):
+        for number, wheel in enumerate(wheels):
+            mark = f"SHA256-OF-{number}"
+            if mark in value:
+                with urlopen(wheel) if "://" in wheel else open(wheel, "rb") as stream:  # noqa: PTH123
+                    value = value.replace(mark, _sha256(stream.read()))
+        added = [f"{line}{end}" for line in value.splitlines()]
+        first, _, last = key.rstrip("+").partition("-")
+        if key.endswith("+"):
+            lines[int(first) : int(first)] = added
+        else:
+            lines[int(first) - 1 : int(last)] = added
+    lines = [
+        x if n == len(lines) or x.endswith(("\n", "\r")) else x + end
+        for n, x in enumerate(lines, 1)
+    ]
+    handle, fresh = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write("".join(lines).encode(encoding))
+        shutil.copymode(target, fresh)
+        os.replace(fresh, target)
+    except BaseException:
+        Path(fresh).unlink()
+        raise
 
 
-def lock_command(path: Path, pin: Pin, version: str, wheel: str) -> str:
-    """Return what makes a lock file pin the patched wheel."""
-    kind, folder = _lock_kind(path), path.parent
-    if kind == "poetry":
-        extras = _extras(folder / "pyproject.toml")
-        return _quote("poetry", "-C", folder, "add", "--lock", f"{wheel}{extras}")
-    if kind != "requirements":
-        command = _quote("uv", "add", "--project", folder, "--no-sync", wheel)
-        export = _quote("uv", "export", "-q", "--project", folder, "-o", path)
-        return f"{command} && {export}" if kind == "pylock" else command
-    entry = re.sub(r"\s*--hash=\S+", "", pin.text)
-    equal = f"=={pin.version}"
-    entry = entry.replace(equal, f"=={version}") if equal in entry else wheel
-    edit = shlex.quote(f"{pin.first}s|.*|{entry}|")
-    if "--hash=" in pin.text:
-        digest = f'"$(sha256sum {shlex.quote(wheel)} | cut -c1-64)"'
-        edit = shlex.quote(f"{pin.first}s|.*|{entry} --hash=sha256:") + f"{digest}'|'"
-    delete = f" -e {pin.first + 1},{pin.last}d" if pin.last > pin.first else ""
-    append = f"printf '\\n--find-links %s\\n' {_quote(wheel.rpartition('/')[0])}"
-    return f"sed -i.bak -e {edit}{delete} {_quote(path)} && {append} >> {_quote(path)}"
+def _replace_folder(root: Path, wheel: str, python: str) -> str:
+    """Return what puts the package of a wheel into a folder, in place of the one there."""
+    names = [root / "livekit" / "agents"]
+    names += [root / name for name in _infos(path.name for path in root.iterdir())]
+    remove = _quote("rm", "-r", *names)
+    return f"{remove} && {_quote(python, '-m', 'zipfile', '-e', wheel, root)}"
+
+
+def _replace_in_zip(archive: Path, wheel: str, python: str) -> str:
+    """Return what puts the package of a wheel into a zip file, in place of the one there."""
+    with _opened(archive) as opened:
+        infos = _infos(opened.namelist())
+    old = " ".join(f'"$d"/{shlex.quote(name)}' for name in ["livekit/agents", *infos])
+    zipped = _quote(python, "-m", "zipfile")
+    return (
+        f'd=$(mktemp -d) && {zipped} -e {_quote(archive)} "$d" && rm -r {old}'
+        f' && {zipped} -e {_quote(wheel)} "$d" && (cd "$d" && {zipped} -c "$d.zip" .)'
+        f' && mv "$d.zip" {_quote(archive)} && rm -r "$d"'
+    )
+
+
+def install_fix(place: Place, wheel: str, stale: list[str]) -> Fix:
+    """Return what replaces livekit-agents, and nothing else, in the place that was judged."""
+    python, root = place.python, place.root
+    notes: list[str] = []
+    if "://" in wheel and place.kind in ("folder", "zip"):
+        return Fix(None, [], [f"fetch {wheel}, and give its folder as --wheels"])
+    if place.kind == "zip":
+        note = f"the fix writes {root} anew, with livekit/agents in it replaced"
+        return Fix(_replace_in_zip(root, wheel, python), [str(root)], [note])
+    remove = f"{_quote('rm', '-r', *stale)} && " if stale else ""
+    broken = ["--break-system-packages"] if place.managed else []
+    if broken:
+        notes.append(
+            f"{python} is EXTERNALLY-MANAGED (PEP 668): pip and uv refuse to change it without"
+            " --break-system-packages; a virtual environment for the worker is safer"
+        )
+    if place.kind != "folder" and place.pip:
+        user = ["--user"] if place.kind == "user" else []
+        command = [python, "-m", "pip", "install", *user, *broken, "--no-deps", "--force-reinstall"]
+        return Fix(f"{remove}{_quote(*command, wheel)}", [str(root)], notes)
+    if place.kind == "environment" and shutil.which("uv"):
+        # a file edited in place may be edited in uv's cache too: they are hard links of each other
+        command = ["uv", "pip", "install", "--python", python, *broken, "--no-cache", "--no-deps"]
+        return Fix(f"{remove}{_quote(*command, '--reinstall', wheel)}", [str(root)], notes)
+    if "://" in wheel:
+        return Fix(None, [], [*notes, f"fetch {wheel}, and give its folder as --wheels"])
+    notes = [f"the fix replaces {root / 'livekit' / 'agents'} as a whole"]
+    return Fix(_replace_folder(root, wheel, python), [str(root)], notes)
+
+
+# -- the fix of a file that pins versions ----------------------------------------------------------
+
+
+def _toml_value(value: Any) -> str:
+    """Return a value as TOML in one line."""
+    if isinstance(value, dict):
+        rows = (f"{_toml_key(key)} = {_toml_value(each)}" for key, each in value.items())
+        return f"{{ {', '.join(rows)} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _toml_key(key: str) -> str:
+    """Return a key as TOML."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
+
+
+def _toml_set(text: str, table: tuple[str, ...], key: str, value: Any, path: Path) -> str | None:
+    """Return TOML with one key of a table set, every other byte kept; None if that is not plain.
+
+    What comes out is parsed, and must be what went in but for that key.
+    """
+    wanted = _parse_toml(text, path)
+    inner = wanted
+    for name in table:
+        inner = inner.setdefault(name, {})
+        if not isinstance(inner, dict):
+            return None
+    there = key in inner
+    inner[key] = value
+    lines = text.splitlines(True)
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"
+    row = f"{_toml_key(key)} = {_toml_value(value)}\n"
+    dotted = r"\s*\.\s*".join(f"[\"']?{re.escape(name)}[\"']?" for name in table)
+    heads = [n for n, x in enumerate(lines) if re.match(rf"\s*\[\s*{dotted}\s*\]\s*(#.*)?$", x)]
+    tries: Iterable[list[str]] = []
+    if there:
+        pattern = rf"\s*[\"']?{re.escape(key)}[\"']?\s*="
+        starts = [n for n, line in enumerate(lines) if re.match(pattern, line)]
+        tries = (
+            [*lines[:start], row, *lines[end:]]
+            for start in starts
+            for end in range(start + 1, min(start + 60, len(lines)) + 1)
+        )
+    elif heads:
+        tries = [[*lines[: heads[0] + 1], row, *lines[heads[0] + 1 :]]]
+    else:
+        tries = [[*lines, "\n" if lines else "", f"[{'.'.join(table)}]\n", row]]
+    for one in tries:
+        candidate = "".join(one)
+        with contextlib.suppress(Unknown):
+            if _parse_toml(candidate, path) == wanted:
+                return candidate
+    return None
+
+
+def _is_requirement_of_ours(text: object) -> bool:
+    """Whether a text is a requirement of livekit-agents."""
+    requirement = parse_requirement(text) if isinstance(text, str) else None
+    return requirement is not None and is_ours(requirement.name)
+
+
+def _uv_settings(text: str, pins: list[Pin], wheels: Wheels, path: Path) -> str | None:
+    """Return the text of a pyproject.toml whose uv takes the patched wheels; None if not plain.
+
+    A constraint holds for what plugins ask for too and keeps all extras and groups; the source says
+    where the wheel is. Both stand in the root of a workspace, which need be no project.
+    """
+    tool = _parse_toml(text, path).get("tool", {})
+    uv = tool.get("uv", {}) if isinstance(tool, dict) else {}
+    if not isinstance(uv, dict):
+        return None
+    several = len({release_of(pin.version) for pin in pins}) > 1
+    constraints, sources = [], []
+    for release in dict.fromkeys(release_of(pin.version) for pin in pins):
+        markers = [pin.marker for pin in pins if release_of(pin.version) == release]
+        if release is None or (several and not all(markers)):
+            return None
+        marker = " or ".join(markers) if several else ""
+        version = f"{PROJECT}=={release}+procpool.{newest_of(release)}"
+        constraints.append(f"{version} ; {marker}" if marker else version)
+        wheel = wheels.wheel(release)
+        source = {"url" if "://" in wheel else "path": wheel}
+        sources.append({**source, "marker": marker} if marker else source)
+    named = [key for key in uv.get("sources", {}) if is_ours(key)]
+    current = uv["sources"][named[0]] if named else None
+    ours = isinstance(current, dict) and ("procpool" in str(current))
+    if current is not None and not ours:
+        return None
+    others = [c for c in uv.get("constraint-dependencies", []) if not _is_requirement_of_ours(c)]
+    settings: list[tuple[tuple[str, ...], str, Any]] = [
+        (("tool", "uv", "sources"), (named or [PROJECT])[0], sources if several else sources[0]),
+        (("tool", "uv"), "constraint-dependencies", [*others, *constraints]),
+    ]
+    overrides = uv.get("override-dependencies", [])
+    if any(_is_requirement_of_ours(each) for each in overrides):
+        if several:
+            return None
+        version = constraints[0].partition("==")[2]
+        new = [
+            re.sub(r"={2,3}[^;,]*", f"=={version}", each) if _is_requirement_of_ours(each) else each
+            for each in overrides
+        ]
+        settings.append((("tool", "uv"), "override-dependencies", new))
+    changed: str | None = text
+    for table, key, value in settings:
+        changed = _toml_set(changed, table, key, value, path) if changed is not None else None
+    return changed
+
+
+def _by_hand(path: Path, pins: list[Pin], tool: str) -> Fix:
+    """Return what to say where no command is known to mend a file."""
+    releases = [r for r in dict.fromkeys(release_of(pin.version) for pin in pins) if r]
+    versions = " and ".join(f"{r}+procpool.{newest_of(r)}" for r in releases)
+    why = f"no command mends {path}: let {tool} take {PROJECT} {versions} from the patched wheel"
+    return Fix(None, [], [why])
+
+
+def _uv_fix(path: Path, pins: list[Pin], wheels: Wheels) -> Fix:
+    """Return what makes a uv.lock take the patched wheels."""
+    project, given = path.parent / "pyproject.toml", _by_hand(path, pins, "uv")
+    if not project.is_file() or (path.parent / "uv.toml").exists():
+        return given
+    old = project.read_bytes()
+    new = _uv_settings(decode(old, project)[0], pins, wheels, project)
+    if new is None:
+        return given
+    lock = _quote("uv", "lock", "--project", path.parent)
+    command = (
+        f"{edit_command(project, old, new)} && {lock}" if new != decode(old, project)[0] else lock
+    )
+    notes = [f"the fix writes what --edit shows into {project}, and locks again"]
+    return Fix(command, [str(project), str(path)], notes)
+
+
+_BLOCK = re.compile(r"(?m)^# /// script\s*$\n(?P<rows>(?:^#(?: .*)?$\n)+?)^# ///\s*$")
+
+
+def _script_fix(path: Path, pins: list[Pin], wheels: Wheels) -> Fix:
+    """Return what makes the lock of a script (PEP 723) take the patched wheels."""
+    script, given = path.with_suffix(""), _by_hand(path, pins, "uv")
+    if not script.is_file():
+        return given
+    old = script.read_bytes()
+    text = decode(old, script)[0]
+    block = _BLOCK.search(text)
+    if block is None:
+        return given
+    rows = "".join(
+        line[2:] if line[1:2] == " " else line[1:] for line in block["rows"].splitlines(True)
+    )
+    new = _uv_settings(rows, pins, wheels, script)
+    if new is None:
+        return given
+    quoted = "".join(f"# {line}" if line.strip() else f"#{line}" for line in new.splitlines(True))
+    changed = text[: block.start("rows")] + quoted + text[block.end("rows") :]
+    command = f"{edit_command(script, old, changed)} && {_quote('uv', 'lock', '--script', script)}"
+    notes = [f"the fix writes what --edit shows into {script}, and locks again"]
+    return Fix(command, [str(script), str(path)], notes)
+
+
+def _poetry_fix(path: Path, pins: list[Pin], wheels: Wheels) -> Fix:
+    """Return what makes a poetry.lock take the patched wheel, with its group and extras."""
+    project, given = path.parent / "pyproject.toml", _by_hand(path, pins, "Poetry")
+    release = release_of(pins[0].version)
+    if release is None or len(pins) > 1 or not project.is_file():
+        return given
+    data = _parse_toml(decode(project.read_bytes(), project)[0], project)
+    asked: list[tuple[list[str], tuple[str, ...]]] = []
+
+    def listed(rows: object, options: list[str]) -> None:
+        for row in rows if isinstance(rows, list) else []:
+            requirement = parse_requirement(row) if isinstance(row, str) else None
+            if requirement and is_ours(requirement.name):
+                asked.append((["", ""] if requirement.marker else options, requirement.extras))
+
+    def tabled(rows: object, options: list[str]) -> None:
+        for name, row in rows.items() if isinstance(rows, dict) else []:
+            if is_ours(name):
+                plain = isinstance(row, str) or (
+                    isinstance(row, dict) and {*row} <= {"version", "extras"}
+                )
+                extras = tuple(row.get("extras", ())) if isinstance(row, dict) else ()
+                asked.append((options if plain else ["", ""], extras))
+
+    own = data.get("project", {})
+    listed(own.get("dependencies"), [])
+    for name, rows in own.get("optional-dependencies", {}).items():
+        listed(rows, ["--optional", name])
+    for name, rows in data.get("dependency-groups", {}).items():
+        listed(rows, ["--group", name])
+    poetry = data.get("tool", {}).get("poetry", {})
+    tabled(poetry.get("dependencies"), [])
+    tabled(poetry.get("dev-dependencies"), ["--group", "dev"])
+    for name, group in poetry.get("group", {}).items():
+        tabled(group.get("dependencies"), ["--group", name])
+    if len(asked) > 1 or ["", ""] in [options for options, _ in asked]:
+        return given
+    options, extras = asked[0] if asked else ([], ())
+    wanted = wheels.wheel(release) + (f"[{','.join(extras)}]" if extras else "")
+    command = _quote("poetry", "-C", path.parent, "add", "--lock", *options, wanted)
+    notes = [] if asked else [f"the fix adds {PROJECT} to the project's own dependencies"]
+    return Fix(command, [str(project), str(path)], notes)
+
+
+def _pylock_fix(path: Path, pins: list[Pin], wheels: Wheels) -> Fix:
+    """Return what puts the patched wheels into a pylock.toml, with their sums."""
+    given = _by_hand(path, pins, "what wrote it")
+    old = path.read_bytes()
+    text = old.decode("utf-8-sig")
+    before = _parse_toml(text, path)
+    lines = text.splitlines(True)
+    names: list[str] = []
+    rows = [row for row in before.get("packages", []) if is_ours(row["name"])]
+    for number, (pin, row) in reversed(list(enumerate(zip(pins, rows)))):
+        release = release_of(pin.version)
+        if release is None or not pin.first:
+            return given
+        wheel = wheels.wheel(release)
+        names.insert(0, wheel)
+        file = {
+            "name": unquote(wheel.rpartition("/")[2]),
+            "url" if "://" in wheel else "path": wheel,
+            "hashes": {"sha256": f"SHA256-OF-{number}"},
+        }
+        kept = {k: row[k] for k in ("marker", "requires-python", "dependencies") if k in row}
+        version = f"{release}+procpool.{newest_of(release)}"
+        entry = {"name": row["name"], "version": version, **kept, "wheels": [file]}
+        made = [
+            "[[packages]]\n",
+            *(f"{_toml_key(k)} = {_toml_value(v)}\n" for k, v in entry.items()),
+        ]
+        lines[pin.first - 1 : pin.last] = [*made, "\n"] if pin.last < len(lines) else made
+        row.clear()
+        row.update(entry)
+    new = "".join(lines)
+    if _parse_toml(new, path) != before:
+        return given
+    notes = [f"what made {path} would undo it: let that take the patched wheel too"]
+    return Fix(edit_command(path, old, new, names), [str(path)], notes)
+
+
+def _entry(pin: Pin, version: str, digest: str) -> str:
+    """Return the line of a requirements file that pins a version as another was pinned."""
+    words = pin.text.split(" ")
+    start = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
+    requirement = parse_requirement(" ".join(words[:start]))
+    name, extras, marker = PROJECT, "", pin.marker
+    if requirement and is_ours(requirement.name):
+        name, marker = requirement.name, requirement.marker
+        extras = f"[{','.join(requirement.extras)}]" if requirement.extras else ""
+    entry = f"{name}{extras}=={version}" + (f" ; {marker}" if marker else "")
+    return entry + (f" --hash=sha256:{digest}" if "--hash" in pin.text else "")
+
+
+def _requirements_fix(path: Path, pins: list[Pin], wheels: Wheels) -> Fix:
+    """Return what makes requirements files pin the patched wheels, and find them."""
+    commands, writes, notes = [], [], []
+    files = list(dict.fromkeys(pin.path for pin in pins))
+    names = list(dict.fromkeys(wheels.wheel(release_of(pin.version) or "") for pin in pins))
+    for file in [path, *(file for file in files if file != path)]:
+        if lock_kind(file) != "requirements" or any(p.kind != "requirements" for p in pins):
+            return _by_hand(path, pins, "what wrote it")
+        old = file.read_bytes()
+        text, _ = decode(old, file)
+        lines = text.splitlines(True)
+        end = "\r\n" if "\r\n" in text else "\n"
+        for pin in sorted((p for p in pins if p.path == file), key=lambda p: -p.first):
+            release = release_of(pin.version) or ""
+            digest = f"SHA256-OF-{names.index(wheels.wheel(release))}"
+            entry = _entry(pin, f"{release}+procpool.{newest_of(release)}", digest)
+            comment = re.search(r"\s+#.*$", lines[pin.last - 1].rstrip())
+            entry += comment[0] if comment and pin.first == pin.last else ""
+            lines[pin.first - 1 : pin.last] = [f"{entry}{end}"]
+        links = f"--find-links {wheels.folder}"
+        if file == path and links not in text:
+            if lines and not lines[-1].endswith(("\n", "\r")):
+                lines[-1] += end
+            lines.append(f"{links}{end}")
+        if "autogenerated by" in text:
+            notes.append(f"{file} is compiled: pin it in what it is compiled from too")
+        if "".join(lines) != text:
+            commands.append(edit_command(file, old, "".join(lines), names))
+            writes.append(str(file))
+    return Fix(" && ".join(commands), writes, notes)
+
+
+def lock_fix(path: Path, judged: list[tuple[Finding, Pin]], wheels: Wheels) -> Fix:
+    """Return what makes a file, and those that it includes, pin the patched wheels."""
+    pins = [pin for _, pin in judged]
+    bad = [pin for finding, pin in judged if finding.state != State.PATCHED or _older(finding)]
+    for pin in pins:
+        if pin.code and pin.version is None:
+            return Fix(None, [], [f"point the doctor at {pin.code} for what mends it"])
+        if pin.version is None or release_of(pin.version) is None:
+            return Fix(None, [], [])
+    name, kind = path.name.lower(), pins[0].kind
+    if name == "poetry.lock":
+        return _poetry_fix(path, pins, wheels)
+    if name.startswith("pylock"):
+        return _pylock_fix(path, pins, wheels)
+    if name == "uv.lock":
+        return _uv_fix(path, pins, wheels)
+    if name.endswith(".py.lock"):
+        return _script_fix(path, pins, wheels)
+    if kind == "requirements" and lock_kind(path) == "requirements":
+        return _requirements_fix(path, bad, wheels)
+    tool = {"pdm.lock": "PDM", "pipfile.lock": "Pipenv"}.get(name, "what reads it")
+    return _by_hand(path, pins, tool)
+
+
+_LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "pylock.toml")
+
+
+def lock_beside(place: Place) -> tuple[Path, list[tuple[Finding, Pin]]] | None:
+    """Return the lock file beside a virtual environment, and what it pins of livekit-agents.
+
+    None if there is none that names it. Raise `Unknown` if one is not understood.
+    """
+    if place.kind != "environment" or place.prefix is None:
+        return None
+    if not (place.prefix / "pyvenv.cfg").is_file():
+        return None
+    for name in _LOCKS:
+        path = place.prefix.parent / name
+        if path.is_file():
+            pins = read_pins(path)
+            if pins:
+                return path, [(judge_pin(pin), pin) for pin in pins]
+    return None
+
+
+def _older(finding: Finding) -> bool:
+    """Whether a patched one has not the newest revision."""
+    return (finding.revision or 0) < (finding.newest_revision or 0)
 
 
 # -- the scenario: whether a job stalls ------------------------------------------------------------
@@ -999,22 +2528,29 @@ def _headline(finding: Finding) -> str:
     """Return the state in a line; of a patched one the revision too, and whether another is out."""
     text = finding.state.headline
     if finding.state == State.PATCHED:
+        text += " by hand" if finding.applied == "by hand" else ""
         text += f": revision {finding.revision} of series {finding.series}"
-        if finding.newest_revision is None or (finding.revision or 0) > finding.newest_revision:
-            text += ", which is newer than this doctor.py"
-        elif (finding.revision or 0) < finding.newest_revision:
+        if _older(finding):
             text += f"; revision {finding.newest_revision} is out"
     return text
 
 
-def report(finding: Finding) -> str:
-    """Return the finding for people."""
-    lines = [_headline(finding), *(f"why: {line}" for line in finding.why)]
+_COLORS = {"affected": 31, "partly": 33, "modified": 33, "unknown": 33, "patched": 32}
+
+
+def report(finding: Finding, colored: bool = False) -> str:
+    """Return the finding for people, with colours for a terminal if `colored`."""
+    head = _headline(finding)
+    if colored:
+        head = f"\x1b[1;{_COLORS[finding.state.value]}m{head}\x1b[0m"
+    lines = [head, *(f"why: {line}" for line in finding.why)]
     if finding.where:
-        lines.insert(0, f"livekit-agents {finding.version or '(no version)'} in {finding.where}")
+        lines.insert(0, f"{PROJECT} {finding.version or '(no version)'} in {finding.where}")
     if finding.live:
         lines.append(f"live: {finding.live['text']}")
         lines += [f"     {line}" for line in finding.live["saw"]]
+    if finding.writes:
+        lines.append(f"the fix writes: {', '.join(finding.writes)}")
     if finding.fix:
         lines.append(f"fix: {finding.fix}")
     elif finding.state == State.PATCHED:
@@ -1022,94 +2558,216 @@ def report(finding: Finding) -> str:
     return "\n".join(lines)
 
 
-def _environment_of(folder: Path) -> str:
-    """Return the interpreter of a site-packages folder, as far as its place tells."""
-    prefix = folder.resolve().parent.parent.parent
-    for name in (folder.resolve().parent.name, "python3"):
-        if (prefix / "bin" / name).is_file():
-            return str(prefix / "bin" / name)
-    return "python"
+def _is_colored() -> bool:
+    """Whether standard output is a terminal that takes colours (no-color.org)."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return not plain and sys.stdout is not None and sys.stdout.isatty()
 
 
-def examine(target: str | None, python: str, wheels: Wheels) -> Finding:
-    """Judge the target, else the environment of the interpreter, and say what mends it."""
+def about() -> str:
+    """Return what --version prints."""
+    newest = max(each.revision for each in TABLE.sums)
+    known = f"{PROJECT} {TABLE.releases[0]} to {TABLE.releases[-1]}, revisions to {newest}"
+    own = f", sha256 {_sha256(OWN_FILE.read_bytes())[:16]}" if OWN_FILE.is_file() else ""
+    return f"doctor.py knows {known}; JSON schema {SCHEMA}{own}"
+
+
+def _add_fix(finding: Finding, fix: Fix, wheels: Wheels, releases: Iterable[str]) -> None:
+    """Put a fix into a finding, with what must be built for it."""
+    finding.why += fix.notes
+    if fix.command is None:
+        return
+    releases = list(dict.fromkeys(releases))
+    build = wheels.build(releases)
+    finding.fix, finding.writes = f"{build}{fix.command}", [*fix.writes]
+    if build:
+        finding.writes.insert(0, wheels.folder)
+    if wheels.checkout is None and wheels.given is None:
+        session = wheels.nox("wheel", "--", *releases)
+        finding.why.append(f"the fix takes what '{session}' wrote; --wheels says where it is")
+    if "--edit" in fix.command and not OWN_FILE.is_file():
+        finding.why.append("the fix runs doctor.py: copy it to where the fix is run")
+
+
+def mend_environment(finding: Finding, place: Place, wheels: Wheels) -> None:
+    """Add what mends an installation, and the lock file beside it if that would undo it."""
+    release = release_of(finding.version)
+    needed = finding.state != State.UNKNOWN and (finding.state != State.PATCHED or _older(finding))
+    try:
+        beside = lock_beside(place)
+    except (Unknown, OSError) as error:
+        finding.why.append(f"the lock file beside it may undo a fix: {error}")
+        beside = None
+    bad = [f for f, _ in beside[1] if f.state != State.PATCHED or _older(f)] if beside else []
+    if beside and bad:
+        pinned = ", ".join(dict.fromkeys(str(pin.version) for _, pin in beside[1]))
+        why = f"{beside[0]} beside it pins {pinned}: its next sync brings that back"
+        finding.why.append(why)
+        fix = lock_fix(*beside, wheels)
+        locked = [r for r in (release_of(pin.version) for _, pin in beside[1]) if r]
+        release = locked[0] if len(set(locked)) == 1 else release
+        if fix.command is None or not needed or release is None:
+            _add_fix(finding, fix, wheels, locked)
+            return
+        install = install_fix(place, wheels.wheel(release), finding.stale)
+        if install.command:
+            command = f"{fix.command} && {install.command}"
+            fix = Fix(command, fix.writes + install.writes, fix.notes + install.notes)
+        _add_fix(finding, fix, wheels, [*locked, release])
+        return
+    if not needed:
+        return
+    if release is None:
+        finding.fix = wheels.nox("releases") if wheels.checkout else None
+        return
+    _add_fix(finding, install_fix(place, wheels.wheel(release), finding.stale), wheels, [release])
+
+
+def examine(target: str | None, python: str, wheels: Wheels, script: str | None = None) -> Finding:
+    """Judge the target, else what an interpreter imports, and say what mends it.
+
+    Raise `Unknown` or `OSError` if it cannot be judged.
+    """
     path = Path(target or "")
-    pin: Pin | None = None
-    paths: list[Path] = []
+    if script and not Path(script).exists():
+        raise Unknown(f"{script} does not exist: give the worker's script")
     if target is None:
-        finding, paths = examine_python(python)
+        finding, place = examine_python(python, Path(script) if script else None)
+        mend_environment(finding, place, wheels)
     elif not path.exists():
         raise Unknown(f"{path} does not exist: give a wheel, a folder or a lock file")
     elif (path / "pyvenv.cfg").is_file():
         raise Unknown(f"{path} is an environment: give --python {path / 'bin' / 'python'}")
     elif path.is_dir():
-        paths, python = [path, *_path_files(path)], _environment_of(path)
-        finding = examine_folders(paths, str(path))
-    elif path.suffix == ".whl":
-        finding = examine_wheel(path)
+        finding, place = examine_folder(path)
+        mend_environment(finding, place, wheels)
+    elif path.suffix in (".whl", ".zip", ".pyz", ".egg"):
+        finding = examine_wheel(path) if path.suffix == ".whl" else examine_archive(path)
+        release = release_of(finding.version)
+        if path.suffix != ".whl":
+            mend_environment(finding, Place("zip", path, sys.executable), wheels)
+        elif release and (finding.state.exit_code == 1 or _older(finding)):
+            finding.fix, finding.writes = wheels.nox("wheel", "--", release), [wheels.folder]
     else:
-        finding, pin = examine_lock(path)
-
-    base, row = base_of(finding.version or ""), row_of(finding.version)
-    older = (finding.revision or 0) < (finding.newest_revision or 0)
-    if finding.state == State.UNKNOWN or (finding.state == State.PATCHED and not older):
-        return finding
-    if row is None:
-        finding.fix = wheels.nox("releases") if wheels.checkout else None
-    elif target and path.suffix == ".whl":
-        finding.fix = wheels.nox("wheel", "--", base)
-    else:
-        wheel, build = wheels.wheel(base, row.revision)
-        if pin:
-            fix = lock_command(path, pin, f"{base}+procpool.{row.revision}", wheel)
-        else:
-            fix = install_command(python, paths, wheel)
-        stale = f"{_quote('rm', '-r', *finding.stale)} && " if finding.stale else ""
-        finding.fix = f"{build}{stale}{fix}"
-        if wheels.checkout is None and wheels.given is None:
-            session = wheels.nox("wheel", "--", base)
-            finding.why.append(f"the fix takes what '{session}' wrote; --wheels says where it is")
+        finding, judged = examine_lock(path)
+        bad = [pin for f, pin in judged if f.state != State.PATCHED or _older(f)]
+        if bad and finding.state != State.UNKNOWN:
+            releases = [r for r in (release_of(pin.version) for _, pin in judged) if r]
+            _add_fix(finding, lock_fix(path, judged, wheels), wheels, releases)
     return finding
 
 
-def main() -> int:
-    """Print the finding and return its exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("target", nargs="?", help="a wheel, a folder or a lock file")
+def _say(text: str) -> None:
+    """Print a text; what cannot be written is said on standard error, and is no reason to fail."""
+    try:
+        if sys.stdout is not None:
+            with contextlib.suppress(AttributeError, ValueError):
+                sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+            print(text, flush=True)
+    except BrokenPipeError:
+        _silence()
+    except (OSError, ValueError) as error:
+        _silence()
+        with contextlib.suppress(OSError, ValueError):
+            print(f"error: the report cannot be written: {error}", file=sys.stderr, flush=True)
+
+
+def _silence() -> None:
+    """Let nothing more be written to standard output, at exit neither."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Prints as the report is printed."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stderr or sys.stdout is None:
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                super()._print_message(message, file)
+        else:
+            _say(message.rstrip("\n"))
+
+
+def _seconds(text: str) -> float:
+    """Read --seconds."""
+    seconds = float(text)
+    if not 0 < seconds < 3600:
+        raise argparse.ArgumentTypeError("takes a number from 1 to 3600")
+    return seconds
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = _Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", nargs="?", help="a wheel, a folder or a file that pins versions")
     parser.add_argument("--python", help="interpreter of the environment; default: this one")
+    parser.add_argument("--script", help="the worker's script, beside which Python looks first")
     parser.add_argument("--wheels", help="folder or address of the patched wheels, for the fix")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--live", action="store_true", help="reproduce a stall")
     parser.add_argument(
         "--seconds",
-        type=float,
+        type=_seconds,
         default=LIVE_SECONDS,
         help="when --live ends what still runs; default: %(default)s, and a slow host needs more",
+    )
+    parser.add_argument("--version", action="store_true", help="say what this file knows")
+    parser.add_argument(
+        "--edit", nargs="+", metavar="FILE SHA256 JSON [WHEEL]", help="what a fix calls"
     )
     # What --live runs in a process of its own, and the tests' way to a stall that is seen sooner.
     parser.add_argument("--scenario", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--limit", type=float, default=limit(LIVE_T), help=argparse.SUPPRESS)
+    return parser
+
+
+def _edit(arguments: list[str]) -> int:
+    """Do what --edit asks for; return the exit code."""
+    try:
+        file, check, edits, *wheels = arguments
+        edit_file(Path(file), check, edits, wheels)
+    except (Unknown, OSError, ValueError) as error:
+        print(f"error: {' '.join(str(error).split())}; nothing was changed", file=sys.stderr)
+        return 2
+    return 0
+
+
+def main() -> int:
+    """Print the finding and return its exit code."""
+    parser = _parser()
     options = parser.parse_args()
+    if options.version:
+        _say(about())
+        return 0
+    if options.edit:
+        return _edit(options.edit)
     if options.scenario is not None:
         asyncio.run(_scenario(options.scenario, options.limit))
-    if options.target and (options.python or options.live):
-        parser.error("--python and --live look at an environment: leave the wheel or file out")
-    if not 0 < options.seconds < 3600:
-        parser.error("--seconds takes a number from 1 to 3600")
+    if options.target and (options.python or options.live or options.script):
+        parser.error("--python, --script and --live are about an environment: leave the file out")
     python = options.python or sys.executable
+    finding: Finding | None = None
     try:
-        finding = examine(options.target, python, Wheels(options.wheels))
+        finding = examine(options.target, python, Wheels(options.wheels), options.script)
         if options.live:
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the children are ended then
             text = f"trying to make a job stall, at most {options.seconds + 2:.0f} s"
             print(text, file=sys.stderr, flush=True)
             add_live(finding, run_live(python, options.seconds, options.limit))
-    except (Unknown, OSError, UnicodeDecodeError) as error:
+    except (Unknown, OSError, UnicodeError) as error:
         finding = Finding(State.UNKNOWN, [" ".join(str(error).split())])
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        why = f"the doctor failed at it, please report this: {' '.join(said.split())}"
+        finding = Finding(State.UNKNOWN, [why])
     code = finding.state.exit_code
-    print(json.dumps({**asdict(finding), "exit_code": code}) if options.json else report(finding))
+    if options.json:
+        _say(json.dumps({"schema": SCHEMA, **asdict(finding), "exit_code": code}))
+    else:
+        _say(report(finding, _is_colored()))
     return code
 
 
@@ -1117,5 +2775,6 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
+        with contextlib.suppress(OSError):
+            print("error: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -1,27 +1,22 @@
 """Read the pinned versions of livekit-agents from a project's requirements or lock file.
 
-Lock files are TOML: `uv.lock` and `poetry.lock` have `[[package]]` tables, `pylock.toml` (PEP 751)
-has `[[packages]]`. Every other file is read as pip's requirements file format, of which only the
-lines of livekit-agents matter, and `-r` and `-c`. The parsers on the package index do not serve:
-`pip-requirements-parser` has had no release since 2022, `requirements-parser` does not join
-continuation lines, and `pip-api` gives up on lines of other packages that pip accepts.
+The reader is doctor.py's, which must be one file of the standard library: two readers would come to
+differ, and one of them would build a wheel of what the other calls patched. Here stands only what
+the wheel step makes of it: what was not understood, or leaves the version open, is refused.
 """
 
 from __future__ import annotations
 
-import re
-import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
+import doctor
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 from procpool.base.errors import UserError, one_line
 from procpool.catalog.releases import PROJECT
 
-_LOCK_SUFFIXES = (".lock", ".toml")
-_SUFFIXES = (*_LOCK_SUFFIXES, ".txt", ".in")
+_SUFFIXES = (".lock", ".toml", ".txt", ".in", ".yml", ".yaml", ".json")
 
 
 def names_a_file(argument: str) -> bool:
@@ -29,61 +24,39 @@ def names_a_file(argument: str) -> bool:
     return Path(argument).suffix in _SUFFIXES or Path(argument).is_file()
 
 
-def _text(path: Path) -> str:
-    """Return the text of a file.
+def requested_version(argument: str) -> str:
+    """Return the version that a command-line argument means, 1.5.11 for livekit-agents==1.5.11.
 
-    Raise `UserError` if there is none.
+    Also for ==1.5.11, v1.5.11 and 1.5.11+procpool.2: see `upstream_version`. Raise `UserError` if
+    it is another package's, or no one version.
+    """
+    text = argument.strip()
+    if text[:1] in "=~<>!" and text:
+        text = f"{PROJECT}{text}"
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        return upstream_version(text)
+    if canonicalize_name(requirement.name) != PROJECT and requirement.specifier:
+        raise UserError(f"{argument}: only {PROJECT} has patches, not {requirement.name}")
+    specifiers = list(requirement.specifier)
+    exact = [s for s in specifiers if s.operator in ("==", "===") and not s.version.endswith(".*")]
+    if canonicalize_name(requirement.name) == PROJECT and len(exact) != 1:
+        raise UserError(f"{argument} names no one version: write {PROJECT}==VERSION")
+    return upstream_version(exact[0].version) if exact else argument
+
+
+def upstream_version(text: str) -> str:
+    """Return the upstream version that a version stands for: 1.5.11 for 1.5.11+procpool.1.
+
+    What is no version, or the build of others, is returned as it is.
     """
     try:
-        return path.read_text("utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not a text file in UTF-8") from None
-
-
-def _lock_file(path: Path) -> Iterator[str]:
-    """Yield the versions of livekit-agents that a lock file locks."""
-    try:
-        data = tomllib.loads(_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: {error}") from None
-    for table in ("package", "packages"):
-        rows = data.get(table, [])
-        for row in rows if isinstance(rows, list) else []:
-            if isinstance(row, dict) and canonicalize_name(str(row.get("name", ""))) == PROJECT:
-                if not isinstance(row.get("version"), str):
-                    raise UserError(f"{path} locks no version of {PROJECT}: it comes from a source")
-                yield row["version"]
-
-
-def _requirements_file(path: Path, seen: frozenset[Path] = frozenset()) -> Iterator[str]:
-    """Yield the versions that a requirements file, and those that it includes, pin with ==.
-
-    Markers are not evaluated: each version that some environment of the project gets counts.
-    """
-    for line in re.sub(r"\\\r?\n", "", _text(path)).splitlines():
-        line = re.sub(r"(^|\s+)#.*$", "", line).strip()
-        include = re.match(r"(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)$", line)
-        if include:
-            inner = path.parent / include[1]
-            if inner.resolve() not in seen | {path.resolve()}:
-                yield from _requirements_file(inner, seen | {path.resolve()})
-            continue
-        name = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line)
-        if name is None or canonicalize_name(name[0]) != PROJECT:
-            continue
-        try:
-            requirement = Requirement(re.split(r"\s--", line)[0])
-        except InvalidRequirement as error:
-            raise UserError(f"{path}: {line!r}: {one_line(str(error))}") from None
-        pins = [s for s in requirement.specifier if s.operator in ("==", "===")]
-        if len(pins) != 1 or pins[0].version.endswith(".*"):
-            raise UserError(
-                f"{path} does not pin {PROJECT}: it says {str(requirement)!r}; write"
-                f" {PROJECT}==VERSION, or give the version itself"
-            )
-        yield pins[0].version
+        version = Version(text)
+    except InvalidVersion:
+        return text
+    ours = (version.local or "").startswith("procpool.")
+    return version.public if ours else str(version)
 
 
 def pinned_versions(path: Path) -> list[str]:
@@ -91,18 +64,26 @@ def pinned_versions(path: Path) -> list[str]:
 
     There are several where environments get different ones. A version that carries this project's
     local label stands for upstream's: 1.5.11 for 1.5.11+procpool.1. Raises `UserError` if the file
-    cannot be read, or pins none.
+    cannot be read, pins none, or says something that was not understood.
     """
-    lock = path.suffix in _LOCK_SUFFIXES
-    found: dict[str, None] = {}
-    for text in _lock_file(path) if lock else _requirements_file(path):
-        try:
-            version = Version(text)
-        except InvalidVersion:
-            raise UserError(f"{path} pins {PROJECT} to {text!r}, which is no version") from None
-        ours = (version.local or "").startswith("procpool.")
-        found[version.public if ours else str(version)] = None
+    try:
+        pins = doctor.read_pins(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file") from None
+    except doctor.Unknown as error:
+        raise UserError(str(error)) from None
+    except OSError as error:
+        raise UserError(f"{path}: {one_line(str(error.strerror or error))}") from None
+    for pin in pins:
+        if pin.version is None:
+            place = f"{pin.path}, line {pin.first}" if pin.first else str(pin.path)
+            source = f"it comes from {pin.code}" if pin.code else ""
+            raise UserError(
+                f"{place}: {pin.problem or source}; write {PROJECT}==VERSION, or give the"
+                " version itself"
+            )
+    found = dict.fromkeys(upstream_version(pin.version or "") for pin in pins)
     if not found:
-        kind = "is it a lock file that names it?" if lock else f"add {PROJECT}==VERSION"
+        kind = f"add {PROJECT}==VERSION, or give another file or the version itself"
         raise UserError(f"{path} pins no version of {PROJECT}: {kind}")
     return list(found)

@@ -142,7 +142,8 @@ def get_release(version: str, patches: Path = PATCHES) -> tuple[Release, Series]
     """
     releases = load_releases(patches)
     with contextlib.suppress(InvalidVersion):  # it falls through to "is not supported"
-        version = str(Version(version))
+        wanted = Version(version)
+        version = next((known for known in releases if Version(known) == wanted), str(wanted))
     if version not in releases:
         lines: dict[str, list[str]] = {}
         for release in releases.values():

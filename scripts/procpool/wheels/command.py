@@ -8,7 +8,7 @@ from pathlib import Path
 from procpool.base.command import step_parser
 from procpool.base.errors import UserError
 from procpool.base.files import ROOT, file_sha256
-from procpool.catalog.pins import names_a_file, pinned_versions
+from procpool.catalog.pins import names_a_file, pinned_versions, requested_version
 from procpool.catalog.releases import get_release, line_releases, load_releases
 from procpool.wheels.build import build_release
 from procpool.wheels.index import publish, scratch_beside, yanked_releases
@@ -19,7 +19,7 @@ def _versions(arguments: Iterable[str]) -> list[str]:
     versions: list[str] = []
     for argument in arguments:
         named = names_a_file(argument)
-        versions += pinned_versions(Path(argument)) if named else [argument]
+        versions += pinned_versions(Path(argument)) if named else [requested_version(argument)]
     return versions
 
 
@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "versions",
         nargs="*",
         metavar="version",
-        help="a supported release, such as 1.5.11, or a requirements.txt, uv.lock, poetry.lock or"
-        " pylock.toml that pins one",
+        help="a supported release, such as 1.5.11, or a requirements.txt, uv.lock, poetry.lock,"
+        " pdm.lock, pylock.toml, Pipfile.lock, environment.yml or script's lock that pins one",
     )
     parser.add_argument("--all", action="store_true", help="every supported release")
     parser.add_argument(
