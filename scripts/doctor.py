@@ -343,7 +343,7 @@ class Finding:
     """What was found.
 
     `why` holds a line or more; `fix` is a shell command, or None where none is needed or none is
-    known; `writes` names the files and folders that the fix writes; `applied` is how a patched one
+    known; `notes` are about the fix, and `writes` names what it writes; `applied` is how a patched one
     was patched, "wheel" or "by hand"; `stale` names .dist-info folders that the files do not belong
     to.
     """
@@ -357,6 +357,7 @@ class Finding:
     newest_revision: int | None = None
     applied: str | None = None
     fix: str | None = None
+    notes: list[str] = field(default_factory=list)
     writes: list[str] = field(default_factory=list)
     live: dict[str, Any] | None = None
     stale: list[str] = field(default_factory=list)
@@ -570,7 +571,7 @@ def judge_patched(read: Read, info: str, version: str, record: dict[str, str]) -
     if not known:
         why = f"revision {revision} of {base_of(version)} is none that this doctor.py knows"
         return Finding(State.UNKNOWN, [f"{why}: run the doctor.py that came with the wheel"])
-    reasons = [f"all {len(names)} changed files are as the wheel's NOTICE and this doctor.py state"]
+    reasons = [f"all {len(names)} changed files are as the wheel's NOTICE states"]
     if not record:
         reasons.append("there is no RECORD: the other files are not checked")
     newest = newest_of(release)
@@ -700,6 +701,9 @@ safe = getattr(sys.flags, "safe_path", False)
 if not safe:
     del sys.path[0]
 import json, os, site, sysconfig, types
+stdlib = sysconfig.get_path("stdlib") or ""
+sites = list(getattr(site, "getsitepackages", list)())
+sites += [sysconfig.get_path("purelib") or "", sysconfig.get_path("platlib") or ""]
 folder, given = sys.argv[1:]
 if given:
     sys.path[:] = json.loads(given)
@@ -725,9 +729,6 @@ for name in ("livekit", "livekit.agents", "livekit.agents.ipc", "livekit.agents.
     sys.modules[name] = module
     if "." in name:
         setattr(sys.modules[name.rpartition(".")[0]], name.rpartition(".")[2], module)
-stdlib = sysconfig.get_path("stdlib") or ""
-sites = list(getattr(site, "getsitepackages", list)())
-sites += [sysconfig.get_path("purelib") or "", sysconfig.get_path("platlib") or ""]
 print(json.dumps({
     "path": sys.path,
     "safe": bool(safe),
@@ -1398,8 +1399,7 @@ def _included(value: str, at: Pin, base: Path, seen: frozenset[Path]) -> list[Pi
     try:
         return _read(path, seen)
     except (OSError, Unknown, ValueError) as error:
-        said = f"there is no such file as {path}" if not path.exists() else str(error)
-        at.problem = f"{at.path}, line {at.first}: {said}"
+        at.problem = str(error) if path.exists() else f"{path}: there is no such file"
         return [at]
 
 
@@ -2549,6 +2549,7 @@ def report(finding: Finding, colored: bool = False) -> str:
     if finding.live:
         lines.append(f"live: {finding.live['text']}")
         lines += [f"     {line}" for line in finding.live["saw"]]
+    lines += [f"note: {line}" for line in finding.notes]
     if finding.writes:
         lines.append(f"the fix writes: {', '.join(finding.writes)}")
     if finding.fix:
@@ -2574,7 +2575,7 @@ def about() -> str:
 
 def _add_fix(finding: Finding, fix: Fix, wheels: Wheels, releases: Iterable[str]) -> None:
     """Put a fix into a finding, with what must be built for it."""
-    finding.why += fix.notes
+    finding.notes += fix.notes
     if fix.command is None:
         return
     releases = list(dict.fromkeys(releases))
@@ -2586,7 +2587,7 @@ def _add_fix(finding: Finding, fix: Fix, wheels: Wheels, releases: Iterable[str]
         session = wheels.nox("wheel", "--", *releases)
         finding.why.append(f"the fix takes what '{session}' wrote; --wheels says where it is")
     if "--edit" in fix.command and not OWN_FILE.is_file():
-        finding.why.append("the fix runs doctor.py: copy it to where the fix is run")
+        finding.notes.append("the fix runs doctor.py: copy it to where the fix is run")
 
 
 def mend_environment(finding: Finding, place: Place, wheels: Wheels) -> None:
@@ -2596,13 +2597,13 @@ def mend_environment(finding: Finding, place: Place, wheels: Wheels) -> None:
     try:
         beside = lock_beside(place)
     except (Unknown, OSError) as error:
-        finding.why.append(f"the lock file beside it may undo a fix: {error}")
+        finding.notes.append(f"the lock file beside it may undo a fix: {error}")
         beside = None
     bad = [f for f, _ in beside[1] if f.state != State.PATCHED or _older(f)] if beside else []
     if beside and bad:
         pinned = ", ".join(dict.fromkeys(str(pin.version) for _, pin in beside[1]))
-        why = f"{beside[0]} beside it pins {pinned}: its next sync brings that back"
-        finding.why.append(why)
+        note = f"{beside[0]} beside it pins {pinned}: its next sync brings that back"
+        finding.notes.append(note)
         fix = lock_fix(*beside, wheels)
         locked = [r for r in (release_of(pin.version) for _, pin in beside[1]) if r]
         release = locked[0] if len(set(locked)) == 1 else release
@@ -2618,7 +2619,8 @@ def mend_environment(finding: Finding, place: Place, wheels: Wheels) -> None:
     if not needed:
         return
     if release is None:
-        finding.fix = wheels.nox("releases") if wheels.checkout else None
+        if wheels.checkout:
+            finding.fix, finding.writes = wheels.nox("releases"), [str(wheels.checkout / "patches")]
         return
     _add_fix(finding, install_fix(place, wheels.wheel(release), finding.stale), wheels, [release])
 

@@ -263,7 +263,7 @@ def known_releases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the doctor know the made-up releases of `installs`, and those only."""
     import installs
 
-    monkeypatch.setattr("doctor.ROWS", installs.ROWS)
+    monkeypatch.setattr("doctor.TABLE", installs.TABLE)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Made-up installations and wheels of livekit-agents for the doctor, and how it is run on them.
 
 The doctor is made to know the releases 1.0.0 to 1.0.9 with `POOL_TEXT` as their pool, series v1.0.0
-at revision 3, and 1.5.16 to 1.5.18 with `LATER_TEXT` (fixture `known_releases`).
+at revisions 2 and 3, and 1.5.16 to 1.5.18 with `LATER_TEXT`, revision 1 (fixture `known_releases`).
 """
 
 import base64
@@ -16,7 +16,7 @@ from typing import Any
 import doctor
 import pytest
 from conftest import PATCH, POOL_TEXT, write_wheel
-from doctor import POOL, Row, State
+from doctor import POOL, Row, State, Sum, Table
 from procpool.base.files import ROOT
 
 DOCTOR = ROOT / "scripts" / "doctor.py"
@@ -25,10 +25,31 @@ SUPERVISED = "livekit/agents/ipc/supervised_proc.py"
 POOL_PATCH = PATCH.replace("livekit/agents/pool.py", POOL)
 PRISTINE = "livekit_agents-1.0.1.dist-info"
 PATCHED = "livekit_agents-1.0.1+procpool.3.dist-info"
-ROWS = [
-    Row("1.0.0", "1.0.9", "v1.0.0", 3, hashlib.sha256(POOL_TEXT.encode()).hexdigest()),
-    Row("1.5.16", "1.5.18", "v1.5.16", 1, hashlib.sha256(LATER_TEXT.encode()).hexdigest()),
-]
+PATCHED_TEXT = POOL_TEXT.replace("line 2\n", "line two\n").replace("line 22", "line twenty-two")
+OLD = tuple(f"1.0.{number}" for number in range(10))
+LATER = ("1.5.16", "1.5.17", "1.5.18")
+
+
+def _sum(texts: dict[str, str]) -> str:
+    rows = (f"{hashlib.sha256(t.encode()).hexdigest()}  {n}\n" for n, t in sorted(texts.items()))
+    return hashlib.sha256("".join(rows).encode()).hexdigest()
+
+
+# The series of the old ones changes the pool, and, as far as the table goes, another file.
+TABLE = Table(
+    releases=(*OLD, *LATER),
+    wheels={"1.0.9": "cp310-abi3-linux_x86_64"},
+    rows=(
+        Row(OLD, "v1.0.0", hashlib.sha256(POOL_TEXT.encode()).hexdigest()),
+        Row(LATER, "v1.5.16", hashlib.sha256(LATER_TEXT.encode()).hexdigest()),
+    ),
+    sums=(
+        Sum(OLD, 2, (POOL,), "2" * 64),
+        Sum(OLD, 3, (POOL,), _sum({POOL: PATCHED_TEXT})),
+        Sum(OLD, 3, (POOL, SUPERVISED), _sum({POOL: PATCHED_TEXT, SUPERVISED: "supervised\n"})),
+        Sum(LATER, 1, (POOL,), "1" * 64),
+    ),
+)
 Examine = Callable[..., dict[str, Any]]
 
 
@@ -73,6 +94,9 @@ def run(
     assert codes == [found["exit_code"]] * 2 == [State[found["state"].upper()].exit_code] * 2
     lines = outputs[0].splitlines()
     assert [line[5:] for line in lines if line.startswith("why: ")] == found["why"]
+    assert [line[6:] for line in lines if line.startswith("note: ")] == found["notes"]
+    assert found["schema"] == doctor.SCHEMA
     if found["fix"]:
         assert lines[-1] == f"fix: {found['fix']}"
+        assert lines[-2] == f"the fix writes: {', '.join(found['writes'])}"
     return found

@@ -24,6 +24,7 @@ def test_exit_codes() -> None:
 
 def test_json_schema(tmp_path: Path, examine: Examine, patched: Path) -> None:
     keys = {
+        "schema": int,
         "state": str,
         "why": list,
         "version": str,
@@ -31,7 +32,10 @@ def test_json_schema(tmp_path: Path, examine: Examine, patched: Path) -> None:
         "series": str,
         "revision": int,
         "newest_revision": int,
+        "applied": str,
         "fix": type(None),
+        "notes": list,
+        "writes": list,
         "live": type(None),
         "stale": list,
         "exit_code": int,
@@ -96,10 +100,24 @@ def test_standard_library_only_on_python_3_9() -> None:
 
 
 @pytest.mark.parametrize(
-    "versions", [["1.0.9", "1.0.10", "1.5rc1", "1.5", "1.5.0.1", "1.8.9b1", "1.8.9rc1", "1.8.9"]]
+    "versions",
+    [
+        [
+            "1.0.9",
+            "1.0.10",
+            "1.5.dev1",
+            "1.5a1",
+            "1.5rc1",
+            "1.5",
+            "1.5.post1",
+            "1.5.0.1",
+            "1.8.9b1",
+            "1!0",
+        ]
+    ],
 )
 def test_versions_are_ordered(versions: list[str]) -> None:
     keys = [version_key(version) for version in versions]
-    assert keys == sorted(keys, key=lambda key: key or ((), (0, "", 0))) and None not in keys
+    assert None not in keys and keys == sorted(keys, key=lambda key: key or ())
     assert version_key("1.5") == version_key("1.5.0") == version_key("1.5.0+x.1")
-    assert version_key("1.5.dev1") is None and version_key("one") is None
+    assert version_key("one") is None and version_key("1.5-procpool") is None

@@ -2,7 +2,8 @@
 
 README's table of release lines comes from `releases.toml`, `lines.toml` and the recorded control
 runs; patches/control/README.md lists these runs test by test; doctor.py holds a table of the
-releases' pools, as upstream wrote them and as each revision leaves them (`doctor_table`); README names the patched versions with their present revisions.
+releases' pools, as upstream wrote them and as each revision leaves them (`doctor_table`); README
+names the patched versions with their present revisions.
 None of these is edited by hand.
 """
 
@@ -133,9 +134,10 @@ def computed(patches: Path = PATCHES) -> dict[Path, str]:
     """Return the present text of every file that holds something computed."""
     readme, doctor = ROOT / "README.md", ROOT / "scripts" / "doctor.py"
     lines = between(readme, *_LINES, f"\n{lines_table(patches)}\n\n")
+    held = doctor_table(doctor.read_text("utf-8"), patches)
     return {
         readme: with_revisions(lines, patches),
-        doctor: between(doctor, *_POOLS, doctor_table(doctor.read_text("utf-8"), patches)),
+        doctor: between(doctor, *_POOLS, held),
         record_path("README", patches).with_suffix(".md"): controls_text(patches),
     }
 
