@@ -835,7 +835,8 @@ def probe(python: str, folder: Path, paths: list[Path] | None = None) -> dict[st
         result = subprocess.run(command, capture_output=True, text=True, timeout=20)
         found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
-        raise Unknown(f"{python} does not run: give the interpreter of an environment") from None
+        said = "give the interpreter of an environment, such as VENV/bin/python"
+        raise Unknown(f"{python} does not run, or is no Python 3: {said}") from None
     return found
 
 
@@ -944,10 +945,23 @@ def examine_paths(paths: list[Path], found: dict[str, Any], named: str) -> Findi
     else:
         here = [info for info in infos if info.parent.resolve() == root.resolve()]
         finding = examine_root(root, here)
-    for other in (copy for copy in copies if copy.resolve() != root.resolve()):
-        finding.why.append(f"another copy, which is not the one imported: {other}")
-        break
+    others = [copy for copy in copies if copy.resolve() != root.resolve()]
+    others += [path for path in paths if path.is_file() and path != archive and _holds_pool(path)]
+    if others:
+        finding.why.append(f"another copy, which is not the one imported: {others[0]}")
     return finding
+
+
+def _holds_pool(archive: Path) -> bool:
+    """Whether a file on sys.path is a zip file with a livekit-agents in it.
+
+    Python imports a namespace package, such as livekit, from one only if it lists its folders.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return POOL in opened.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def _has_pip(paths: Iterable[Path]) -> bool:
@@ -1918,8 +1932,9 @@ def _replace_folder(root: Path, wheel: str, python: str) -> str:
     """Return what puts the package of a wheel into a folder, in place of the one there."""
     names = [root / "livekit" / "agents"]
     names += [root / name for name in _infos(path.name for path in root.iterdir())]
-    remove = _quote("rm", "-r", *names)
-    return f"{remove} && {_quote(python, '-m', 'zipfile', '-e', wheel, root)}"
+    zipped = [python, "-m", "zipfile"]
+    remove = _quote("rm", "-r", *(name for name in names if name.exists()))
+    return f"{_quote(*zipped, '-t', wheel)} && {remove} && {_quote(*zipped, '-e', wheel, root)}"
 
 
 def _replace_in_zip(archive: Path, wheel: str, python: str) -> str:
@@ -2583,6 +2598,10 @@ def _add_fix(finding: Finding, fix: Fix, wheels: Wheels, releases: Iterable[str]
     finding.fix, finding.writes = f"{build}{fix.command}", [*fix.writes]
     if build:
         finding.writes.insert(0, wheels.folder)
+    for name in (wheels.wheel(release) for release in releases if not build):
+        if "://" not in name and wheels.given and not Path(name).is_file():
+            session = wheels.nox("wheel", "--", *releases)
+            finding.notes.append(f"{name} is not there: '{session}' builds it")
     if wheels.checkout is None and wheels.given is None:
         session = wheels.nox("wheel", "--", *releases)
         finding.why.append(f"the fix takes what '{session}' wrote; --wheels says where it is")
@@ -2751,6 +2770,8 @@ def main() -> int:
     if options.target and (options.python or options.live or options.script):
         parser.error("--python, --script and --live are about an environment: leave the file out")
     python = options.python or sys.executable
+    if os.sep in python:
+        python = str(Path(python).absolute())  # the fix may be run elsewhere
     finding: Finding | None = None
     try:
         finding = examine(options.target, python, Wheels(options.wheels), options.script)
