@@ -711,19 +711,27 @@ elif not safe:
     sys.path.insert(0, folder)
 where, origin, names = None, None, []
 for name in ("livekit", "livekit.agents", "livekit.agents.ipc", "livekit.agents.ipc.proc_pool"):
-    spec = None
+    spec, parts = None, None
     for finder in sys.meta_path:
         find = getattr(finder, "find_spec", None)
-        spec = find(name, where) if find else None
+        try:
+            spec = find(name, where) if find else None
+        except Exception:  # zipimport compiles what it finds
+            archives = [p for p in where or sys.path if os.path.exists(p) or ".zip" in p]
+            archives = [p for p in archives if not os.path.isdir(p)] + [""]
+            inside = archives[0] + "/" + name.rpartition(".")[2]
+            origin, parts = inside + ".py", [inside]
+            break
         if spec is not None:
             break
-    if spec is None:
+    if spec is None and parts is None:
         break
     names.append(name)
-    origin = spec.origin
-    if spec.submodule_search_locations is None:
+    if spec is not None:
+        origin, parts = spec.origin, spec.submodule_search_locations
+    if parts is None:
         break
-    where = list(spec.submodule_search_locations)
+    where = list(parts)
     module = types.ModuleType(name)
     module.__path__ = where
     sys.modules[name] = module
@@ -734,7 +742,6 @@ print(json.dumps({
     "safe": bool(safe),
     "names": names,
     "origin": origin,
-    "portions": where or [],
     "sites": sites,
     "user": (getattr(site, "getusersitepackages", str)() or "") if site.ENABLE_USER_SITE else "",
     "prefix": sys.prefix,
