@@ -343,9 +343,8 @@ class Finding:
     """What was found.
 
     `why` holds a line or more; `fix` is a shell command, or None where none is needed or none is
-    known; `notes` are about the fix, and `writes` names what it writes; `applied` is how a patched one
-    was patched, "wheel" or "by hand"; `stale` names .dist-info folders that the files do not belong
-    to.
+    known; `notes` are about the fix, and `writes` names what it writes; `applied` is how it was
+    patched, "wheel" or "by hand"; `stale` names .dist-info folders that the files do not belong to.
     """
 
     state: State
@@ -1355,7 +1354,8 @@ _ALONE = (
 def _options(words: list[str]) -> Iterator[tuple[str, str]]:
     """Yield the options of a line as (name, value), with "" as the name of what is none.
 
-    Long names may be shortened, and short ones be followed by their value at once, as in pip.
+    Long names may be shortened, and short ones be followed by their value at once, as in pip. What
+    may be short for an option that includes a file is "?", and the last.
     """
     known = [*_INCLUDES, *_WITH_VALUE, *_ALONE]
     waiting = iter(words)
@@ -1363,8 +1363,11 @@ def _options(words: list[str]) -> Iterator[tuple[str, str]]:
         name, equal, value = word.partition("=")
         if word.startswith("--"):
             matches = [each for each in known if each.startswith(name)] if len(name) > 2 else []
-            if name not in known and {_INCLUDES.get(each, each) for each in matches}:
-                name = matches[0] if len({_INCLUDES.get(m, m) for m in matches}) == 1 else name
+            if name not in known and len(matches) == 1:
+                name = matches[0]
+            elif name not in known and any(each in _INCLUDES for each in matches):
+                yield "?", word
+                return
         elif word.startswith("-") and len(word) > 1:
             name, value = word[:2], word[2:]
             equal = value
@@ -1445,6 +1448,9 @@ def _requirement_line(line: str, pin: Pin, base: Path, seen: frozenset[Path]) ->
         options = list(_options(shlex.split(" ".join(words[start:]))))
     except ValueError:
         return not_understood()
+    if any(name == "?" for name, _ in options):
+        pin.problem = f"not understood: {line!r}"
+        return [pin]
     if not text:
         found: list[Pin] = []
         for name, value in options:

@@ -43,7 +43,7 @@ def requested_version(argument: str) -> str:
     exact = [s for s in specifiers if s.operator in ("==", "===") and not s.version.endswith(".*")]
     if canonicalize_name(requirement.name) == PROJECT and len(exact) != 1:
         raise UserError(f"{argument} names no one version: write {PROJECT}==VERSION")
-    return upstream_version(exact[0].version) if exact else argument
+    return upstream_version(exact[0].version if exact else text)
 
 
 def upstream_version(text: str) -> str:
