@@ -2196,7 +2196,9 @@ def _poetry_fix(path: Path, pins: list[Pin], wheels: Wheels) -> Fix:
     options, extras = asked[0] if asked else ([], ())
     wanted = wheels.wheel(release) + (f"[{','.join(extras)}]" if extras else "")
     command = _quote("poetry", "-C", path.parent, "add", "--lock", *options, wanted)
-    notes = [] if asked else [f"the fix adds {PROJECT} to the project's own dependencies"]
+    notes = ["Poetry makes the project's virtual environment where there is none"]
+    if not asked:
+        notes.append(f"the fix adds {PROJECT} to the project's own dependencies")
     return Fix(command, [str(project), str(path)], notes)
 
 
