@@ -594,14 +594,16 @@ def judge_by_hand(sums: list[Sum], version: str | None) -> Finding | None:
         if _is_applied(sums, release, revision):
             row, newest = row_of(release), newest_of(release)
             series = row.series if row else None
-            why = f"each file is as series {series} leaves that of {release}: applied by hand"
+            why = f"each file is as series {series} leaves that of {release}"
+            copied = "+procpool" in (version or "")
+            how = "a copy of a patched wheel's files" if copied else "applied by hand"
             return Finding(
                 State.PATCHED,
-                [why],
+                [f"{why}: {how}"],
                 series=series,
                 revision=revision,
                 newest_revision=newest,
-                applied="by hand",
+                applied="wheel" if copied else "by hand",
             )
     if not sums:
         return None

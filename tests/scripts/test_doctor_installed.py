@@ -1,6 +1,7 @@
 """The doctor on made-up installations and wheels, in every state."""
 
 import hashlib
+import importlib.machinery
 import json
 import os
 import shutil
@@ -17,10 +18,12 @@ from installs import (
     LATER_TEXT,
     OLD,
     PATCHED,
+    PATCHED_TEXT,
     PRISTINE,
     SUPERVISED,
     TABLE,
     Examine,
+    b64,
     edit,
     install,
     pristine,
@@ -272,3 +275,137 @@ def test_the_fix_of_an_environment(
 def test_a_python_that_does_not_run(tmp_path: Path, examine: Examine) -> None:
     for python in (tmp_path / "none", "/bin/false"):
         assert "does not run" in examine("--python", python)["why"][0]
+
+
+def forge(site: Path, name: str) -> None:
+    """Edit a file of a patched install, and let NOTICE and RECORD say that it must be so."""
+    path, notice, record = (
+        site / name,
+        site / PATCHED / "procpool/NOTICE",
+        site / PATCHED / "RECORD",
+    )
+    old, said = path.read_bytes(), notice.read_bytes()
+    new = b"# forged\n" + old
+    path.write_bytes(new)
+    was, now = (hashlib.sha256(data).hexdigest().encode() for data in (old, new))
+    notice.write_bytes(said.replace(was, now))
+    rows = record.read_text().replace(b64(old), b64(new))
+    record.write_text(rows.replace(b64(said), b64(notice.read_bytes())))
+    assert was not in notice.read_bytes()
+
+
+def test_a_forged_notice(tmp_path: Path, examine: Examine, patched: Path) -> None:
+    """NOTICE, RECORD, the marks and the version agree; the table knows better."""
+    site = install(patched, tmp_path / "site")
+    forge(site, POOL)
+    found = examine(site, "--wheels", patched.parent)
+    assert found["state"] == "modified" and "not what revision 3" in found["why"][0]
+    subprocess.run(found["fix"], shell=True, check=True)
+    assert examine(site)["state"] == "patched"
+
+
+def test_a_notice_that_names_a_revision_that_nobody_knows(
+    tmp_path: Path, examine: Examine, patched: Path
+) -> None:
+    site = install(patched, tmp_path / "site")
+    for path in [site / POOL, *(site / PATCHED).rglob("*"), site / "livekit/agents/version.py"]:
+        if path.is_file():
+            text = path.read_text().replace("revision 3", "revision 9")
+            path.write_text(text.replace("procpool.3", "procpool.9"))
+    (site / PATCHED / "RECORD").unlink()
+    assert examine(site)["exit_code"] != 0
+
+
+def test_a_series_that_was_applied_by_hand(tmp_path: Path, examine: Examine) -> None:
+    site = install(pristine(tmp_path / "wheel"), tmp_path / "site")
+    (site / POOL).write_text(PATCHED_TEXT)
+    found = examine(site)
+    assert (found["state"], found["applied"], found["fix"]) == ("patched", "by hand", None)
+    assert (found["version"], found["revision"], found["series"]) == ("1.0.1", 3, "v1.0.0")
+    assert "PATCHED by hand: revision 3" in doctor.report(
+        Finding(State.PATCHED, [], applied="by hand", revision=3)
+    )
+    (site / SUPERVISED).write_text("not as the series leaves it\n")
+    found = examine(site)
+    assert found["state"] == "modified" and "in part" in found["why"][0]
+    (site / SUPERVISED).write_text("supervised\n")
+    metadata = site / PRISTINE / "METADATA"
+    metadata.write_text(metadata.read_text().replace("1.0.1", "1.5.17"))
+    found = examine(site)
+    assert found["state"] == "modified" and "those that a series makes of 1.0.0" in found["why"][0]
+
+
+def test_a_copy_of_a_patched_package(tmp_path: Path, examine: Examine, patched: Path) -> None:
+    """Vendored without its .dist-info."""
+    site = install(patched, tmp_path / "site")
+    shutil.rmtree(site / PATCHED)
+    found = examine(site)
+    assert (found["state"], found["applied"], found["revision"]) == ("patched", "wheel", 3)
+    (site / POOL).write_bytes(b"x\n" + (site / POOL).read_bytes())
+    assert examine(site)["state"] == "modified"
+
+
+def test_other_files_that_were_edited(tmp_path: Path, examine: Examine, patched: Path) -> None:
+    site = install(patched, tmp_path / "site")
+    (site / "livekit/agents/worker.py").write_text("print()\n")
+    found = examine(site)
+    assert found["state"] == "patched" and found["why"][-1].endswith(": livekit/agents/worker.py")
+    (site / "livekit/agents/worker.py").unlink()
+    assert "livekit/agents/worker.py" in examine(site)["why"][-1]
+
+
+def test_what_hides_the_pool(tmp_path: Path, examine: Examine, patched: Path) -> None:
+    """A package or an extension module comes before the file of the same name."""
+    site = install(patched, tmp_path / "site")
+    suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
+    extension = site / POOL.replace(".py", suffix)
+    extension.touch()
+    found = examine(site)
+    assert found["state"] == "modified" and extension.name in found["why"][0]
+    extension.unlink()
+    package = site / POOL.replace(".py", "")
+    package.mkdir()
+    assert examine(site)["state"] == "patched"  # a folder is no package where there is a file
+    (package / "__init__.py").touch()
+    assert examine(site)["state"] == "modified"
+    shutil.rmtree(package)
+    (site / "livekit.py").touch()
+    found = examine(site)
+    assert found["state"] == "unknown" and "hides" in found["why"][0]
+    (site / "livekit.py").rename(site / "livekit" / "__init__.py")
+    assert examine(site)["state"] == "patched"
+    other = tmp_path / "other" / "livekit"
+    other.mkdir(parents=True)
+    (other / "__init__.py").touch()
+    (site / "livekit" / "__init__.py").unlink()
+    (other.parent / "more.pth").write_text(f"{site}\n")
+    assert examine(other.parent)["state"] == "unknown"
+
+
+def test_an_editable_install_is_found_through_its_finder(
+    tmp_path: Path, examine: Examine, patched: Path
+) -> None:
+    """As setuptools does it: a .pth file that installs a finder."""
+    tree = install(patched, tmp_path / "tree")
+    shutil.rmtree(tree / PATCHED)
+    uv = Path(find_uv_bin())
+    environment = tmp_path / "venv"
+    subprocess.run([uv, "venv", "-q", "--python", sys.executable, environment], check=True)
+    [site] = environment.glob("lib/*/site-packages")
+    (site / "_finder.py").write_text(
+        "import sys\n"
+        "from importlib.machinery import PathFinder\n"
+        "class Finder:\n"
+        "    @staticmethod\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name == 'livekit.agents':\n"
+        f"            return PathFinder.find_spec(name, [{str(tree / 'livekit')!r}])\n"
+        "        if name == 'livekit':\n"
+        f"            return PathFinder.find_spec(name, [{str(tree)!r}])\n"
+        "sys.meta_path.insert(0, Finder)\n"
+    )
+    (site / "editable.pth").write_text("import _finder\n")
+    install(pristine(tmp_path / "wheel"), site)
+    found = examine("--python", environment / "bin" / "python")
+    assert (found["state"], found["where"]) == ("patched", str(tree))
+    assert "another copy" in found["why"][-1]
