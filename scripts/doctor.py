@@ -83,7 +83,7 @@ KINDS = (
     " of pip freeze; uv.lock, SCRIPT.py.lock, poetry.lock, pdm.lock, pylock.toml, Pipfile.lock,"
     " environment.yml"
 )
-__doc__ = __doc__.format(
+__doc__ = (__doc__ or "").format(
     kinds="a requirements file, uv.lock, poetry.lock,\npdm.lock, pylock.toml, Pipfile.lock, a"
     " script's lock, environment.yml"
 )
@@ -859,13 +859,24 @@ def _archive_of(root: Path) -> Path | None:
     return next((path for path in (root, *root.parents) if path.is_file()), None)
 
 
-def examine_archive(archive: Path, prefix: str = "") -> Finding:
+def _prefix_in(names: Iterable[str]) -> str:
+    """Return the folder, "" or such as "python/", that holds the pool among the names of files.
+
+    "" where there is none, or more than one.
+    """
+    found = [name[: -len(POOL)] for name in names if f"/{name}".endswith(f"/{POOL}")]
+    return found[0] if len(found) == 1 else ""
+
+
+def examine_archive(archive: Path, prefix: str | None = "") -> Finding:
     """Judge the livekit-agents in a zip file, below the folder `prefix`; raise `Unknown` if none.
 
-    A wheel is a zip file.
+    A wheel is a zip file. None stands for the folder that holds it, as in a layer for Lambda.
     """
-    below = f"{prefix}/" if prefix else ""
     with _opened(archive) as opened:
+        if prefix is None:
+            prefix = _prefix_in(opened.namelist()).rstrip("/")
+        below = f"{prefix}/" if prefix else ""
         held = {n[len(below) :] for n in opened.namelist() if n.startswith(below)}
         infos = _infos(held)
         if not infos and POOL not in held:
@@ -1032,9 +1043,14 @@ def _environment_of(folder: Path) -> str | None:
 def examine_folder(folder: Path) -> tuple[Finding, Place]:
     """Judge the livekit-agents in a folder of packages or a source tree.
 
-    Raise `Unknown` if there is none.
+    Where it is not in the folder itself, it is looked for where a layer for Lambda, a virtual
+    environment or a checkout of upstream's repository has it. Raise `Unknown` if there is none.
     """
     infos = [i for i in sorted(folder.glob("*.dist-info")) if is_ours(i.name.split("-")[0])]
+    below = ["python", "python/lib/python3*/site-packages", "src", "livekit-agents"]
+    inner = _distinct(f for name in below for f in folder.glob(name) if (f / POOL).is_file())
+    if not infos and not (folder / "livekit").exists() and len(inner) == 1:
+        return examine_folder(inner[0])
     sources = [source for info in infos for source in _editable_source(info)]
     paths = [path for path in [folder, *_path_files(folder), *sources] if path.exists()]
     finding = examine_paths(paths, probe(sys.executable, folder, paths), str(folder))
@@ -1955,12 +1971,15 @@ def _replace_folder(root: Path, wheel: str, python: str) -> str:
 def _replace_in_zip(archive: Path, wheel: str, python: str) -> str:
     """Return what puts the package of a wheel into a zip file, in place of the one there."""
     with _opened(archive) as opened:
-        infos = _infos(opened.namelist())
-    old = " ".join(f'"$d"/{shlex.quote(name)}' for name in ["livekit/agents", *infos])
+        held = opened.namelist()
+    below = _prefix_in(held)
+    infos = _infos(name[len(below) :] for name in held if name.startswith(below))
+    old = " ".join(f'"$d"/{shlex.quote(below + name)}' for name in ["livekit/agents", *infos])
+    into = f'"$d"/{shlex.quote(below)}' if below else '"$d"'
     zipped = _quote(python, "-m", "zipfile")
     return (
         f'd=$(mktemp -d) && {zipped} -e {_quote(archive)} "$d" && rm -r {old}'
-        f' && {zipped} -e {_quote(wheel)} "$d" && (cd "$d" && {zipped} -c "$d.zip" .)'
+        f' && {zipped} -e {_quote(wheel)} {into} && (cd "$d" && {zipped} -c "$d.zip" .)'
         f' && mv "$d.zip" {_quote(archive)} && rm -r "$d"'
     )
 
@@ -2079,6 +2098,9 @@ def _uv_settings(text: str, pins: list[Pin], wheels: Wheels, path: Path) -> str 
         version = f"{PROJECT}=={release}+procpool.{newest_of(release)}"
         constraints.append(f"{version} ; {marker}" if marker else version)
         wheel = wheels.wheel(release)
+        if "://" not in wheel:
+            with contextlib.suppress(ValueError):
+                wheel = Path(wheel).relative_to(path.parent.absolute()).as_posix()
         source = {"url" if "://" in wheel else "path": wheel}
         sources.append({**source, "marker": marker} if marker else source)
     named = [key for key in uv.get("sources", {}) if is_ours(key)]
@@ -2677,10 +2699,16 @@ def examine(target: str | None, python: str, wheels: Wheels, script: str | None 
     elif (path / "pyvenv.cfg").is_file():
         raise Unknown(f"{path} is an environment: give --python {path / 'bin' / 'python'}")
     elif path.is_dir():
-        finding, place = examine_folder(path)
+        try:
+            finding, place = examine_folder(path)
+        except Unknown as error:
+            held = [path / name for name in _LOCKS if (path / name).is_file()]
+            held += [path / name for name in (".venv", "venv") if (path / name).is_dir()]
+            more = f": give {' or '.join(map(str, held))}" if held else ""
+            raise Unknown(f"{error}{more}") from None
         mend_environment(finding, place, wheels)
     elif path.suffix in (".whl", ".zip", ".pyz", ".egg"):
-        finding = examine_wheel(path) if path.suffix == ".whl" else examine_archive(path)
+        finding = examine_wheel(path) if path.suffix == ".whl" else examine_archive(path, None)
         release = release_of(finding.version)
         if path.suffix != ".whl":
             mend_environment(finding, Place("zip", path, sys.executable), wheels)

@@ -420,6 +420,29 @@ def test_a_copy_on_the_path(
     assert examine(root)["state"] == "patched" and (other / "__init__.py").is_file()
 
 
+@pytest.mark.parametrize("below", ["python", "python/lib/python3.11/site-packages"])
+def test_a_layer(tmp_path: Path, examine: Examine, wheels: Path, below: str) -> None:
+    """A layer for Lambda, as a folder and as a zip file."""
+    layer = tmp_path / "layer"
+    (layer / below).mkdir(parents=True)
+    install(tmp_path / "index" / "livekit_agents-1.0.1-py3-none-any.whl", layer / below)
+    packed = Path(shutil.make_archive(str(tmp_path / "layer"), "zip", layer))
+    for target, where in ((layer, layer / below), (packed, packed / below)):
+        found = examine(target, "--wheels", wheels)
+        assert (found["state"], found["where"]) == ("affected", str(where))
+        sh(found["fix"], tmp_path)
+        found = examine(target, "--wheels", wheels)
+        assert (found["state"], found["where"], found["stale"]) == ("patched", str(where), [])
+    with zipfile.ZipFile(packed) as archive:
+        assert {name.split("/")[0] for name in archive.namelist()} == {"python"}
+
+
+def test_a_project_s_folder_is_no_place(tmp_path: Path, examine: Examine) -> None:
+    (tmp_path / "uv.lock").touch()
+    (tmp_path / ".venv").mkdir()
+    assert f"give {tmp_path / 'uv.lock'} or {tmp_path / '.venv'}" in examine(tmp_path)["why"][0]
+
+
 def test_beside_the_script_and_in_the_current_folder(
     tmp_path: Path, examine: Examine, wheels: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
