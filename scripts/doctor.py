@@ -1319,6 +1319,8 @@ def _sourced(pin: Pin, name: str, url: str, base: Path) -> Pin | None:
     egg = re.search(r"[#&]egg=([A-Za-z0-9._-]+)", url)
     name = name or (egg[1] if egg else "")
     path, last = _local(url, base), re.split(r"[/\\]", unquote(re.split(r"[#?]", url)[0]))[-1]
+    if re.match(r"(git|hg|svn|bzr)\+", url):
+        last = ""  # a repository, whatever its address ends in
     archive = last.endswith(_ARCHIVES)
     if archive and not name:
         stem = re.match(r"(.+?)-\d", last)
@@ -2272,6 +2274,8 @@ def _entry(pin: Pin, version: str, digest: str) -> str:
     if requirement and is_ours(requirement.name):
         name, marker = requirement.name, requirement.marker
         extras = f"[{','.join(requirement.extras)}]" if requirement.extras else ""
+    elif bracketed := re.search(r"\.whl(\[[^\]]+\])", pin.text):
+        extras = bracketed[1]
     entry = f"{name}{extras}=={version}" + (f" ; {marker}" if marker else "")
     return entry + (f" --hash=sha256:{digest}" if "--hash" in pin.text else "")
 
@@ -2316,7 +2320,9 @@ def lock_fix(path: Path, judged: list[tuple[Finding, Pin]], wheels: Wheels) -> F
         if pin.code and pin.version is None:
             return Fix(None, [], [f"point the doctor at {pin.code} for what mends it"])
         if pin.version is None or release_of(pin.version) is None:
-            return Fix(None, [], [])
+            place = f"{pin.path}, line {pin.first}" if pin.first else str(pin.path)
+            said = pin.problem or f"{pin.version} is no release that is known"
+            return Fix(None, [], [f"no command mends {path}, because of {place}: {said}"])
     name, kind = path.name.lower(), pins[0].kind
     if name == "poetry.lock":
         return _poetry_fix(path, pins, wheels)
@@ -2344,13 +2350,27 @@ def lock_beside(place: Place) -> tuple[Path, list[tuple[Finding, Pin]]] | None:
         return None
     if not (place.prefix / "pyvenv.cfg").is_file():
         return None
-    for name in _LOCKS:
-        path = place.prefix.parent / name
+    folders = [place.prefix.parent]
+    with contextlib.suppress(OSError):  # Pipenv's environments say whose they are
+        folders.append(Path((place.prefix / ".project").read_text("utf-8", "replace").strip()))
+    for path in (folder / name for folder in folders for name in _LOCKS):
         if path.is_file():
             pins = read_pins(path)
             if pins:
                 return path, [(judge_pin(pin), pin) for pin in pins]
     return None
+
+
+def _installer(place: Place) -> str:
+    """Return what INSTALLER of livekit-agents names if that is neither pip nor uv, or ""."""
+    if place.kind not in ("environment", "user") or not place.root.is_dir():
+        return ""
+    for info in _infos(path.name for path in place.root.iterdir()):
+        with contextlib.suppress(OSError):
+            name = (place.root / info / "INSTALLER").read_text("utf-8", "replace").strip()
+            if name.split(" ")[0].lower() not in ("", "pip", "uv"):
+                return name
+    return ""
 
 
 def _older(finding: Finding) -> bool:
@@ -2676,6 +2696,9 @@ def mend_environment(finding: Finding, place: Place, wheels: Wheels) -> None:
         return
     if not needed:
         return
+    if name := _installer(place):
+        why = f"{name} installed it, and may undo the fix: point the doctor at its lock file too"
+        finding.notes.append(why)
     if release is None:
         if wheels.checkout:
             finding.fix, finding.writes = wheels.nox("releases"), [str(wheels.checkout / "patches")]

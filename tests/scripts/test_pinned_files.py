@@ -124,6 +124,9 @@ CASES: dict[str, Case] = {
     "another's wheel": requirements(f"livekit-agents @ {FOREIGN}\n{OURS}", "?", GOOD),
     "a repository": requirements(f"git+https://github.com/livekit/agents@x\n{OURS}", "?", GOOD),
     "a fork": requirements(f"git+https://git.example.invalid/me/agents.git\n{OURS}", "?", GOOD),
+    "a repository that looks like a wheel": requirements(
+        "git+https://x.invalid/livekit_agents-1.0.1-py3-none-any.whl", "?"
+    ),
     "an egg": requirements(f"-e git+https://x.invalid/y#egg=livekit_agents&z\n{OURS}", "?", GOOD),
     "a named repository": requirements(
         f"livekit-agents @ git+ssh://x.invalid/y\n{OURS}", "?", GOOD
