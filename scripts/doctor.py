@@ -2,12 +2,13 @@
 
 Looks at what the Python that runs it would import for a worker whose script lies in the current
 folder, or at what it is pointed at: `--script agent.py`, `--python VENV/bin/python`, a wheel, a
-folder of packages or source tree, or a file that pins versions ({kinds}).
-Nothing is changed and, without `--live`, nothing of livekit-agents is imported. The state comes
-from the files: their sha256 against a table of the releases' own process pools and of what each
-revision of the patches makes of each release. The version number alone is never trusted; of a
-file that pins versions it is all there is, unless that names a wheel or a folder that is there.
-What could name livekit-agents there and was not understood makes it unknown.
+folder of packages or source tree, or a file that pins versions (a requirements file, uv.lock,
+SCRIPT.py.lock, poetry.lock, pdm.lock, pylock.toml, Pipfile.lock, environment.yml). Nothing is
+changed and, without `--live`, nothing of livekit-agents is imported. The state comes from the
+files: their sha256 against a table of the releases' own process pools and of what each revision of
+the patches makes of each release. The version number alone is never trusted; of a file that pins
+versions it is all there is, unless that names a wheel or a folder that is there. What could name
+livekit-agents there and was not understood makes it unknown.
 
 exit codes:
   0  patched: each changed file is as the series leaves it; also an older revision
@@ -20,7 +21,7 @@ all within 30 seconds, or what `--seconds` says. A job that stalls there makes a
 "affected"; that none stalls proves nothing by itself, and changes nothing.
 
 `--edit` is for the fix that this file prints: FILE, the first 16 digits of its sha256, and JSON,
-{{"3-5": "the new line"}}; "end" appends, SHA256-OF-0 stands for the sha256 of the first WHEEL.
+{"3-5": "new lines"}; "5+" adds after a line, SHA256-OF-0 stands for that of the first WHEEL.
 
 One file, standard library only, Python 3.9 or newer: copy it into a container and run it there.
 """
@@ -82,10 +83,6 @@ KINDS = (
     "requirements.txt and what else pip reads, such as constraints, requirements.lock or the output"
     " of pip freeze; uv.lock, SCRIPT.py.lock, poetry.lock, pdm.lock, pylock.toml, Pipfile.lock,"
     " environment.yml"
-)
-__doc__ = (__doc__ or "").format(
-    kinds="a requirements file, uv.lock, poetry.lock,\npdm.lock, pylock.toml, Pipfile.lock, a"
-    " script's lock, environment.yml"
 )
 
 # Which releases there are; those whose wheel has tags of its own; the first and the last release of
@@ -2805,7 +2802,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="store_true", help="say what this file knows")
     parser.add_argument(
-        "--edit", nargs="+", metavar="FILE SHA256 JSON [WHEEL]", help="what a fix calls"
+        "--edit", nargs="+", metavar=("FILE", "SHA256 JSON WHEEL"), help="what a fix calls"
     )
     # What --live runs in a process of its own, and the tests' way to a stall that is seen sooner.
     parser.add_argument("--scenario", type=float, help=argparse.SUPPRESS)
