@@ -1610,6 +1610,24 @@ def _toml_source(pin: Pin, row: dict[str, Any], base: Path) -> None:
             pin.code = base / named
 
 
+def _by_wheels(pin: Pin, row: dict[str, Any]) -> None:
+    """Complete a pin of a pylock.toml, whose version may be left out, by the wheels it names.
+
+    These are what is installed: where none is of the version, the entry is not understood.
+    """
+    wheels = [w for w in row.get("wheels", []) if isinstance(w, dict)] if "wheels" in row else []
+    texts = [str(w.get("path") or w.get("url") or w.get("name") or "") for w in wheels]
+    found = {(version_key(v), local_of(v)): v for v in map(_wheel_version, texts) if v}
+    stated = pin.version or ""
+    if pin.version is None and len(found) == 1:
+        [pin.version] = found.values()
+    elif found and (version_key(stated), local_of(stated)) not in found:
+        pin.version = None
+        pin.problem = (
+            f"it locks {stated or 'no version'}, but wheels of {', '.join(found.values())}"
+        )
+
+
 def _is_known_lock(data: dict[str, Any], name: str) -> bool:
     """Whether the version of a lock file's format is one that is known."""
     metadata = data.get("metadata")
@@ -1653,6 +1671,8 @@ def _read_toml(path: Path, text: str) -> list[Pin]:
             elif version is not None:
                 pin.problem = f"it pins {PROJECT} to {version!r}, which is no version"
             _toml_source(pin, row, path.parent)
+            if name == "packages" and pin.code is None and not pin.problem:
+                _by_wheels(pin, row)
             if pin.version is None and pin.code is None and not pin.problem:
                 pin.problem = f"it locks no version of {PROJECT}: it comes from a source"
             pins.append(pin)

@@ -38,6 +38,10 @@ def named(name: str, text: "str | bytes", *pins: str) -> Case:
 UNPATCHED = "livekit-agents==1.0.1\n"
 UV_ROW = '[[package]]\nname = "livekit-agents"\nversion = "1.0.1"\n'
 PYLOCK_ROW = UV_ROW.replace("age]", "ages]")
+BY_WHEEL = (
+    '[[packages]]\nname = "livekit-agents"\n'
+    'wheels = [{ url = "https://x.invalid/livekit_agents-1.0.1-py3-none-any.whl" }]\n'
+)
 FOREIGN = "https://x.invalid/y-1-py3-none-any.whl"
 CASES: dict[str, Case] = {
     # what is included
@@ -180,6 +184,8 @@ CASES: dict[str, Case] = {
         "?",
     ),
     "vcs": named("pylock.toml", f'{PYLOCK_ROW}vcs = {{ type = "git" }}', "?"),
+    "no version but a wheel": named("pylock.toml", BY_WHEEL, "1.0.1"),
+    "wheels of another version": named("pylock.toml", f'{BY_WHEEL}version = "{GOOD}"\n', "?"),
     "Pipfile.lock": named(
         "Pipfile.lock",
         '{"_meta": {}, "default": {"livekit-agents": {"version": "==1.0.1"}}}',
