@@ -16,7 +16,7 @@ from procpool.catalog.series import Series
 from procpool.suite import environment, run, times
 from procpool.suite.environment import make_environment, timed
 from procpool.suite.plan import load_plan
-from procpool.suite.run import Target, main, prepare, run_suite, suite_passes
+from procpool.suite.run import SIDE_BY_SIDE, Target, main, prepare, run_suite, suite_passes
 from procpool.suite.times import read_runs
 from procpool.upkeep.update_releases import render
 from samples import release
@@ -76,13 +76,14 @@ def test_the_suite_runs_on_the_pythons_of_the_plan(
     monkeypatch.setattr(run, "run_suite", runs)
     assert main(["1.0.1", "-k", "close", "--patches", str(patches)]) == 0
     assert [(t.python, a) for t, a in runs.calls] == [
-        ("oldest", ("-k", "close")),
-        ("newest", ("-k", "close")),
+        ("oldest", (*SIDE_BY_SIDE, "-k", "close")),
+        ("newest", (*SIDE_BY_SIDE, "-k", "close")),
     ]
     assert main(["1.0.2", "--python", "3.10", "--patches", str(patches)]) == 0
     assert "leaving out the costly tests" in capsys.readouterr().out
     target, arguments = runs.calls[-1]
-    assert target.python == "3.10" and arguments == ("--sample=16", "-m", "not costly")
+    assert target.python == "3.10"
+    assert arguments == (*SIDE_BY_SIDE, "--sample=16", "-m", "not costly")
     assert target.series is not None and target.path.name == "patched-1.0.2-3.10"
     assert main(["1.0.4", "--patches", str(patches)]) == 1
     said = capsys.readouterr().out
@@ -90,7 +91,8 @@ def test_the_suite_runs_on_the_pythons_of_the_plan(
     for version, sample in (("1.0.3", ("--sample=4",)), ("1.0.4", ())):
         assert main([version, "--quick", "--patches", str(patches)]) == 0
         target, arguments = runs.calls[-1]
-        assert target.python == "newest" and arguments == (*sample, "-m", "not costly")
+        assert target.python == "newest"
+        assert arguments == (*SIDE_BY_SIDE, *sample, "-m", "not costly")
 
 
 def test_a_control_run_is_compared_with_its_record(

@@ -29,8 +29,8 @@ from procpool.wheels.build import build_release
 
 # Where the environments and the reports of the suite are kept.
 RUNS = ROOT / ".nox" / ".cache" / "regression"
-# pytest-xdist's: half of the suite waits for real processes, the other half needs the CPU. Tests that
-# share what is waited for are marked as a group.
+# For pytest-xdist: half of the suite waits for real processes, the other half needs the CPU. Tests
+# that share what is waited for are marked as a group.
 SIDE_BY_SIDE = ("-n", "2", "--dist", "loadgroup")
 # How many cases of each test are run where not all are.
 SAMPLE, QUICK_SAMPLE = 16, 4
