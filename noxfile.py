@@ -139,17 +139,12 @@ def verify(session: nox.Session) -> None:
     step(session, "verify", *session.posargs)
 
 
-@nox.session(venv_backend="none", default=False)
-def figures(session: nox.Session) -> None:
-    """Measure the figures of PR_DESCRIPTION.md and write them there."""
-    path = Path(session.cache_dir, "figures").absolute()
-    session.run(sys.executable, "benchmarks/measure.py", str(path), external=True)
-
-
-@nox.session(venv_backend="none", default=False)
-def contended(session: nox.Session) -> None:
-    """Print how a pool does on a contended host, beside fixed numbers at once; -- RELEASE"""
-    session.run(sys.executable, "benchmarks/contended.py", *session.posargs, external=True)
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure and plot unpatched and patched releases side by side; -- --quick: small samples"""
+    session.install("--group", "bench", env=COMPILE)
+    step(session, "bench", "--bench-python", str(Path(session.bin, "python")), *session.posargs)
+    step(session, "tables")
 
 
 @nox.session(venv_backend="none", default=False)
@@ -180,10 +175,11 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check the types of everything, strictly."""
     session.install(*TOOLING, "--group", "types", "--group", "tests", "--group", "regression")
-    session.run("mypy", "noxfile.py", "benchmarks", "scripts", "tests/scripts")
+    session.run("mypy", "noxfile.py", "benchmarks/plots.py", "scripts", "tests/scripts")
     # The suite runs on 3.9 too, which mypy no longer knows: ruff looks after that.
-    session.run("mypy", "--python-version", "3.10", "tests/regression", "tests/worse")
-    session.run("mypy", "tests/e2e")
+    inside = ["tests/regression", "tests/worse", "benchmarks/measure"]
+    session.run("mypy", "--python-version", "3.10", *inside)
+    session.run("mypy", "tests/e2e", "benchmarks/healthy.py")
 
 
 @nox.session(python=["3.11", "3.13"], allow_parallel=True, tags=["ci"])

@@ -87,7 +87,9 @@ async def measure(options: dict[str, Any], folder: Path) -> dict[str, list[float
 def main() -> None:
     """Measure with the options of the command line, and print what was found as JSON."""
     options: dict[str, Any] = json.loads(sys.argv[1])
-    with tempfile.TemporaryDirectory(prefix="procpool-bench-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="procpool-bench-", ignore_cleanup_errors=True
+    ) as folder:
         found = asyncio.run(measure(options, Path(folder)))
     print(json.dumps({"seconds": found}), flush=True)
 

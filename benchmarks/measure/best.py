@@ -1,13 +1,13 @@
 """The best that any policy could do: what the measured pools are held against.
 
-A policy decides when to start initializations and which call gets which process. What becomes of an
-initialization it cannot change: in an outage that follows from when it starts, on a flaky pool from
-how many were started before it. `ready_times` knows each outcome beforehand. It has the pool's limit
-of initializations at once, leaves its places free for the moment when an outage ends, never pauses,
-starts ahead of calls without bound, and keeps every process until a call takes it. So the n-th
-process is ready no later than with any other policy. `serve` gives the calls the processes in their
-order, which serves as many as can be: all calls have the same patience. A pool knows no outcome and
-wants only so many idle processes, so it may not reach this; nothing can exceed it.
+A policy decides when to start initializations, and which call gets which process. What becomes of
+an initialization it cannot change: in an outage that follows from when it starts, on a flaky pool
+from how many were started before it. `ready_times` knows each outcome beforehand. It has the pool's
+limit of initializations at once, keeps its places free for the moment when an outage ends, never
+pauses, starts ahead of calls without bound, and keeps every process until a call takes it. So the
+n-th process is ready no later than with any other policy. `serve` gives the processes to the calls
+in their order, which serves as many as can be, since all calls have the same patience. A pool knows
+no outcome and wants only so many idle processes, so it may not reach this; nothing can exceed it.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """Measure the CPU that the event loop uses for each job of a burst that waits.
 
 The executors are ready after 20 ms, which pass in virtual time, and cost next to nothing: what is
-left is the pool's own work. A burst is left out if, going by those before it, it would take too long.
+left is the pool's own work. A burst is left out if, going by those before it, it would take too
+long.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import multiprocessing
 import time
 from typing import Any
@@ -73,7 +75,8 @@ def expected(jobs: int, before: list[tuple[int, float]]) -> float:
     if len(before) == 1:
         return seconds * growth
     (few, shorter) = before[-2]
-    return seconds * max(growth, (seconds / shorter) ** (growth / (many / few)))
+    exponent = max(1.0, math.log(seconds / shorter) / math.log(many / few))
+    return float(seconds * growth**exponent)
 
 
 def measure(options: dict[str, Any]) -> common.Found:

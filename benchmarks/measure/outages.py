@@ -1,7 +1,7 @@
 """Measure how many calls a pool serves through an outage, and where initializations are flaky.
 
 In virtual time, with fake executors, T = 10 s. A call is served if it gets a process within
-`PATIENCE`, the time after which a patched pool may give it up. `best.py` says what could be reached.
+`PATIENCE`, the time after which a patched pool may give it up. `best.py` says what can be reached.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def on_flaky_pool(share: float, kind: str, arrival: str, seed: int) -> tuple[lis
 
 def row(runs: list[tuple[list[Any], list[Any]]], **about: Any) -> dict[str, Any]:
     """Sum up runs: calls served, and the mean seconds to a process of those that were."""
-    for name, waits in zip(("", "best_"), zip(*runs)):
+    for name, waits in zip(("", "best_"), zip(*runs, strict=True), strict=True):
         served = [waited for waited in itertools.chain(*waits) if waited is not None]
         about[f"{name}served"] = len(served)
         about[f"{name}mean"] = sum(served) / len(served) if served else None
@@ -99,11 +99,7 @@ def measure(options: dict[str, Any]) -> common.Found:
     seeds = range(options["seeds"])
     outages = [
         row(
-            [
-                through_outage(seconds, kind, idle, seed)
-                for idle in OUTAGE_IDLE
-                for seed in seeds
-            ],
+            [through_outage(seconds, kind, idle, seed) for idle in OUTAGE_IDLE for seed in seeds],
             seconds=seconds,
             kind=kind,
         )

@@ -1,7 +1,7 @@
 """Measure what an outage costs: processes spawned and CPU seconds burnt, children included.
 
-No process can initialize, with T = 10 s: prewarm raises at once, and each spawn imports the release,
-as where nothing is preloaded, or finds it imported. Two jobs wait, two idle processes are wanted.
+No process can initialize, T = 10 s: prewarm raises at once, and each spawn imports the release, as
+where nothing is preloaded, or finds it imported. Two jobs wait, two idle processes are wanted.
 """
 
 from __future__ import annotations

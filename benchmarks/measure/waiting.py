@@ -106,7 +106,7 @@ async def side_by_side(kinds: list[str], idle: list[int], horizon: float) -> lis
     waits = await asyncio.gather(*(real(*pool, horizon) for pool in pools))
     return [
         {"kind": kind, "step": step, "idle": number, "waits": waited}
-        for (kind, step, number), waited in zip(pools, waits)
+        for (kind, step, number), waited in zip(pools, waits, strict=True)
     ]
 
 
@@ -116,9 +116,7 @@ def measure(options: dict[str, Any]) -> common.Found:
     if options["clock"] == "real":
         warm_the_fork_server()
         with common.failing_children():
-            return {
-                "rows": common.run(side_by_side(options["kinds"], options["idle"], horizon))
-            }
+            return {"rows": common.run(side_by_side(options["kinds"], options["idle"], horizon))}
     return {
         "rows": [
             {

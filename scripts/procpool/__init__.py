@@ -14,6 +14,7 @@ STEPS = {
     "e2e": "suite.e2e",
     "soak": "suite.soak",
     "worse": "suite.worse",
+    "bench": "suite.bench",
     "times": "suite.times",
     "prefixes": "suite.prefixes",
     "mutants": "suite.mutants",
