@@ -28,8 +28,18 @@ PATCHED = " patched"
 # light page and light on the dark one. Patched ones are drawn solid and with marks, so that colour
 # alone decides nothing.
 PAGES = {
-    "light": {"ink": "#1f2328", "grid": "#d1d9e0", "colours": ["#9a6700", "#cf222e"]},
-    "dark": {"ink": "#e6edf3", "grid": "#3d444d", "colours": ["#e3b341", "#ff7b72"]},
+    "light": {
+        "ink": "#1f2328",
+        "grid": "#d1d9e0",
+        "fixed": "#818b98",
+        "colours": ["#9a6700", "#cf222e"],
+    },
+    "dark": {
+        "ink": "#e6edf3",
+        "grid": "#3d444d",
+        "fixed": "#9198a1",
+        "colours": ["#e3b341", "#ff7b72"],
+    },
 }
 PATCHED_COLOURS = {"light": ["#0969da", "#1a7f37"], "dark": ["#79c0ff", "#56d364"]}
 STYLE = {
@@ -51,6 +61,7 @@ class Page:
     def __init__(self, name: str, releases: Sequence[str]) -> None:
         self.ink: str = str(PAGES[name]["ink"])
         self.grid: str = str(PAGES[name]["grid"])
+        self.fixed: str = str(PAGES[name]["fixed"])
         self.lines: dict[str, dict[str, Any]] = {}
         unpatched = [release for release in releases if not release.endswith(PATCHED)]
         for number, release in enumerate(unpatched):
@@ -223,20 +234,20 @@ def contended(results: Found, page: Page) -> Figure:
     names = list(found)
     served = [100 * len(row["waits"]) / row["jobs"] for row in found.values()]
     for number, name in enumerate(names):
-        colour = page.lines[name]["color"] if name in page.lines else page.grid
+        colour = page.lines[name]["color"] if name in page.lines else page.fixed
         row = found[name]
         left.barh(number, served[number], color=colour)
         if row["waits"]:
             middle.barh(number, statistics.median(row["waits"]), color=colour)
-        right.barh(number, row["cpu"] / max(len(row["waits"]), 1), color=colour)
+        right.barh(number, row["cpu"], color=colour)
     for one in (left, middle, right):
         one.set_yticks(range(len(names)), names if one is left else [""] * len(names))
-        one.invert_yaxis()
+        one.set_ylim(len(names) - 0.5, -0.5)
         one.grid(axis="y", visible=False)
     left.set_xlabel("calls served, %")
     left.set_xlim(0, 100)
     middle.set_xlabel("median to a process, s")
-    right.set_xlabel("CPU s a served call (none: all)")
+    right.set_xlabel("CPU burnt, s")
     figure.tight_layout()
     return figure
 

@@ -99,7 +99,8 @@ def measure(options: dict[str, Any]) -> common.Found:
     burn(options["work"])
     timeout = 1.5 * (time.monotonic() - start) + 0.3
     with common.failing_children(), at_once(fixed):
-        return common.run(burst(options["jobs"], options["work"], timeout, options["horizon"]))
+        horizon = options["timeouts"] * timeout
+        return common.run(burst(options["jobs"], options["work"], timeout, horizon))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,12 @@ import itertools
 import random
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import best
 import common
-from fakes import Outcome, Schedule, T, W, World, play
+import fakes
+from fakes import FakeExecutor, Outcome, Schedule, T, W, World, play
 
 AT_ONCE = 4
 PATIENCE = 3 * W
@@ -27,6 +29,16 @@ CALLS = 20
 OUTAGE_IDLE = (0, 2, 4)
 # On a flaky pool: seconds between two calls, idle processes wanted.
 ARRIVALS = {"in a row": (5.0, 4), "at once": (0.0, 0)}
+
+
+class Starter(FakeExecutor):
+    """Meets its fate when it starts: an unpatched pool creates it long before, where many wait."""
+
+    order = itertools.count()
+
+    async def start(self) -> None:
+        self.outcome = self._world.schedule(next(self.order), self._world.now)
+        await super().start()
 
 
 def play_calls(calls: list[float], schedule: Schedule, idle: int) -> list[float | None]:
@@ -43,7 +55,11 @@ def play_calls(calls: list[float], schedule: Schedule, idle: int) -> list[float 
         waits = [world.launched.get(job.id, 1e9) - job.called_at for job in world.jobs]
         return [waited if waited <= PATIENCE else None for waited in waits]
 
-    return play(scenario, schedule, idle=idle, concurrency=AT_ONCE)
+    with (
+        mock.patch.object(fakes, "FakeExecutor", Starter),
+        mock.patch.object(Starter, "order", itertools.count()),
+    ):
+        return play(scenario, schedule, idle=idle, concurrency=AT_ONCE)
 
 
 def through_outage(seconds: float, kind: str, idle: int, seed: int) -> tuple[list[Any], list[Any]]:

@@ -26,7 +26,11 @@ def between(path: Path, begin: str, end: str, text: str) -> str:
 
     Raises `UserError` if the file does not hold both, once each.
     """
-    old = path.read_text("utf-8")
+    return within(path.read_text("utf-8"), path, begin, end, text)
+
+
+def within(old: str, path: Path, begin: str, end: str, text: str) -> str:
+    """Do as `between` does to the text `old`, which is to be that of the file `path`."""
     if old.count(f"{begin}\n") != 1 or old.count(f"{end}\n") != 1:
         raise UserError(f"{path} does not hold these two lines, once each: {begin} and {end}")
     before, rest = old.split(f"{begin}\n")

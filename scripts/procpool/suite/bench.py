@@ -200,9 +200,10 @@ def contended(bench: Bench) -> tuple[Found, Found]:
     fixed = [1, 2, 3, 4]
     best = bench.newest_patched
     virtual = {"clock": "virtual", "jobs": 20} | ({"works": [4.0]} if bench.quick else {})
-    real = {"clock": "real", "work": 1.0, "jobs": 4, "horizon": 20}
+    # each is watched for so many times T, which is one and a half times the work alone
+    real = {"clock": "real", "work": 1.0, "jobs": 4, "timeouts": 9}
     if not bench.quick:
-        real |= {"work": 2.0, "jobs": 8, "horizon": 45}
+        real |= {"work": 2.0, "jobs": 8, "timeouts": 14}
     found: Found = {}
     for clock, options in {"virtual": virtual, "real": real}.items():
         tried = [1] if bench.quick and clock == "real" else fixed

@@ -3,7 +3,8 @@
 README's table of release lines comes from `releases.toml`, `lines.toml` and the recorded control
 runs; patches/control/README.md lists these runs test by test; doctor.py holds a table of the
 releases' pools, as upstream wrote them and as each revision leaves them (`doctor_table`); README
-names the patched versions with their present revisions.
+names the patched versions with their present revisions. The figures in README, PR_DESCRIPTION.md
+and benchmarks/README.md come from benchmarks/results.json.
 None of these is edited by hand.
 """
 
@@ -17,13 +18,17 @@ from pathlib import Path
 
 from procpool.base.command import step_parser
 from procpool.base.errors import UserError
-from procpool.base.files import PATCHES, ROOT, between, replace_file
+from procpool.base.files import PATCHES, ROOT, between, replace_file, within
 from procpool.base.pythons import PYTHONS
 from procpool.catalog.releases import Release, get_release, load_releases
 from procpool.catalog.series import line_of, load_lines
+from procpool.suite.bench import load
 from procpool.suite.control import function, guards, load_controls, record_path
 from procpool.upkeep.doctor_table import doctor_table
+from procpool.upkeep.figures import page, pull_request_part, readme_part
 
+_FIGURES = ("<!-- The figures: written by `nox -s bench`. -->", "<!-- End of the figures. -->")
+_REQUEST = ("<!-- figures: written by nox -s bench -->", "<!-- end of figures -->")
 _LINES = ("<!-- The release lines: written by `nox -s tables`. -->", "<!-- End of the lines. -->")
 _POOLS = ("# -- the pools: written by `nox -s tables` --", "# -- end of the pools --")
 
@@ -133,10 +138,15 @@ def with_revisions(text: str, patches: Path = PATCHES) -> str:
 def computed(patches: Path = PATCHES) -> dict[Path, str]:
     """Return the present text of every file that holds something computed."""
     readme, doctor = ROOT / "README.md", ROOT / "scripts" / "doctor.py"
-    lines = between(readme, *_LINES, f"\n{lines_table(patches)}\n\n")
+    request, benchmarks = ROOT / "PR_DESCRIPTION.md", ROOT / "benchmarks"
+    figures = load(benchmarks / "results.json")
+    text = between(readme, *_LINES, f"\n{lines_table(patches)}\n\n")
+    text = within(text, readme, *_FIGURES, f"\n{readme_part(figures)}\n")
     held = doctor_table(doctor.read_text("utf-8"), patches)
     return {
-        readme: with_revisions(lines, patches),
+        readme: with_revisions(text, patches),
+        request: between(request, *_REQUEST, pull_request_part(figures)),
+        benchmarks / "README.md": page(figures),
         doctor: between(doctor, *_POOLS, held),
         record_path("README", patches).with_suffix(".md"): controls_text(patches),
     }

@@ -1,0 +1,393 @@
+"""What the documents show of benchmarks/results.json: computed, and never edited by hand.
+
+README shows the first plot; the pull request, which can show no plot of ours, a table; and
+benchmarks/README.md all plots and figures, each with the command that made it.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Found = dict[str, Any]
+
+# What stands behind a release's version in the names of the results.
+PATCHED = " patched"
+# How often the calls are drawn anew for the spread of a ratio, and the seed of that.
+_DRAWS, _SEED = 2000, 1
+_QUICK = " **A quick run, with small samples: the full one is still to come.**"
+
+
+def share_waiting(rows: Sequence[Found], seconds: float) -> float:
+    """Return the share, 0 to 1, of the jobs in rows that wait longer than so many seconds."""
+    waits = [waited for row in rows for waited in row["waits"]]
+    return sum(waited is None or bool(waited > seconds) for waited in waits) / len(waits)
+
+
+def longest(rows: Sequence[Found]) -> float | None:
+    """Return the longest wait in rows, in seconds; None if one had no end."""
+    waits = [waited for row in rows for waited in row["waits"]]
+    return None if None in waits else max(waits)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return the value that such a share, 0 to 1, of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def ratio(
+    patched: Sequence[float], unpatched: Sequence[float], figure: Callable[[Sequence[float]], float]
+) -> tuple[float, float, float]:
+    """Return the ratio of a figure of two samples, and the ends of its 95 % interval.
+
+    Which is found by drawing both samples anew, with the same seed each time (bootstrap).
+    """
+    rng = random.Random(_SEED)
+    drawn = sorted(
+        figure(rng.choices(patched, k=len(patched)))
+        / figure(rng.choices(unpatched, k=len(unpatched)))
+        for _ in range(_DRAWS)
+    )
+    return (
+        figure(patched) / figure(unpatched),
+        drawn[int(0.025 * _DRAWS)],
+        drawn[int(0.975 * _DRAWS)],
+    )
+
+
+def made(part: Found) -> str:
+    """Return how a part was made: the command, the Python, the machine and the day."""
+    pythons = "/".join(dict.fromkeys(one["python"] for one in part["releases"].values()))
+    versions = ", ".join(one["version"] for one in part["releases"].values())
+    cores = part["machine"]["cores"]
+    text = (
+        f"`{part['command']}`: {versions}; Python {pythons}, {part['machine']['processor']},"
+        f" {cores} cores, {part['day']}."
+    )
+    return text + (_QUICK if part["quick"] else "")
+
+
+def picture(name: str, alt: str, folder: str) -> str:
+    """Return the HTML that shows a plot on a light or a dark page."""
+    return (
+        "<picture>\n"
+        f'  <source media="(prefers-color-scheme: dark)" srcset="{folder}{name}-dark.svg">\n'
+        f'  <img alt="{alt}" src="{folder}{name}-light.svg">\n'
+        "</picture>"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _seconds(value: float | None, digits: int = 0) -> str:
+    return "none" if value is None else f"{value:.{digits}f} s"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; the first row is its head."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
+
+
+# -- a section for each part -----------------------------------------------------------------------
+
+
+def _waiting_caption(part: Found) -> str:
+    """Return what the first plot shows."""
+    clocks = []
+    for clock in ("virtual", "real"):
+        settings = part["settings"][clock]
+        rows = {name: one["rows"] for name, one in part["found"][clock].items()}
+        bound = 3 * (settings["T"] + 5)
+        still = " and ".join(
+            f"{_percent(share_waiting(of, settings['horizon']))} on {name}"
+            for name, of in rows.items()
+            if not name.endswith(PATCHED)
+        )
+        ends = [longest(of) for name, of in rows.items() if name.endswith(PATCHED)]
+        last = None if None in ends else max(end for end in ends if end is not None)
+        patched = (
+            "with the patches some still wait too"
+            if last is None
+            else f"with the patches the last is answered after {last:.1f} s (bound: {bound} s)"
+        )
+        where = "virtual time" if clock == "virtual" else "real processes"
+        clocks.append(
+            f"{where}, T = {settings['T']} s: {settings['horizon']} s after they came {still} still"
+            f" wait; {patched}"
+        )
+    return (
+        "No process can initialize: prewarm raises, hangs or exits, in step and out of step,"
+        " with 0 to 4 idle processes wanted. Jobs that still wait, by the time since they came. "
+        + ". ".join(text[0].upper() + text[1:] for text in clocks)
+        + "."
+    )
+
+
+def _waiting(part: Found, folder: str) -> str:
+    rows = part["found"]["virtual"]
+    cells = [["virtual time", *rows]]
+    kinds = dict.fromkeys((row["kind"], row["step"]) for row in next(iter(rows.values()))["rows"])
+    horizon = part["settings"]["virtual"]["horizon"]
+    for kind, step in kinds:
+        line = [f"{kind}, {step}"]
+        for one in rows.values():
+            fitting = [r for r in one["rows"] if (r["kind"], r["step"]) == (kind, step)]
+            share = share_waiting(fitting, horizon)
+            end = longest(fitting)
+            line.append(f"{_percent(share)} wait" if end is None else f"none; {end:.1f} s")
+        cells.append(line)
+    return "\n\n".join(
+        [
+            picture("waiting", "Jobs still waiting against time", folder),
+            _waiting_caption(part),
+            picture("waiting-by-failure", "The same for each way to fail", folder),
+            f"How many still wait after {horizon} s, or how long the slowest verdict took:",
+            _table(cells),
+        ]
+    )
+
+
+def _outages(part: Found, folder: str) -> str:
+    found = part["found"]
+    first = next(iter(found.values()))
+    cells = [["calls served within 45 s", "the best", *found]]
+    for table in ("outages", "flaky"):
+        for number, row in enumerate(first[table]):
+            if table == "outages":
+                label = f"outage of {row['seconds']} s, spawns {row['kind']}"
+            else:
+                share = _percent(row["share"])
+                label = f"{share} of spawns {row['kind']}, calls {row['arrival']}"
+            line = [label, _percent(row["best_served"] / row["calls"])]
+            for one in found.values():
+                served = one[table][number]
+                line.append(
+                    f"{_percent(served['served'] / served['calls'])}, {_seconds(served['mean'], 1)}"
+                )
+            cells.append(line)
+    text = (
+        "Calls that get a process within 45 s (3·W), of 20 in each run, in virtual time, T = 10 s,"
+        " up to 4 initializations at once; and the mean time to it. An initialization that works"
+        " takes 1 s, one that fails raises after 1 s or hangs for T. In an outage, calls come at"
+        " random times of it. On a flaky pool one comes every 5 s (in a row), or all at once. *The"
+        " best* knows every outcome beforehand: `benchmarks/measure/best.py`. A patched pool gives"
+        " a job up soon after W = 15 s where every spawn fails within a second, so it loses calls"
+        " in longer outages that an unpatched one, which never gives up, may still serve; it tells"
+        " the server instead, and as a worker takes no more calls."
+    )
+    return "\n\n".join(
+        [picture("outages", "Calls served through outages", folder), text, _table(cells)]
+    )
+
+
+def _spawns(part: Found, folder: str) -> str:
+    names = {"preloaded": "release preloaded", "imported": "each spawn imports the release"}
+    seconds = part["settings"]["seconds"]
+    first = next(iter(part["found"].values()))
+    cells = [[f"in the first {seconds} s", *first]]
+    for label, releases in part["found"].items():
+        for key, unit in (("spawned", "processes"), ("cpu", "CPU s")):
+            values = [f"{one[key][-1]:.4g}" for one in releases.values()]
+            cells.append([f"{unit}, {names[label]}", *values])
+    text = (
+        "An outage: prewarm raises at once, two jobs wait, two idle processes are wanted, T = 10 s,"
+        " real processes. Processes spawned and CPU burnt in all, children included, each release"
+        " on a core of its own."
+    )
+    return "\n\n".join(
+        [picture("spawns", "Processes and CPU in an outage", folder), text, _table(cells)]
+    )
+
+
+def _cost(part: Found, folder: str) -> str:
+    found = part["found"]
+    sizes = list(next(iter(found.values())))
+    cells = [["jobs that wait", *found]]
+    for size in sizes:
+        values = [one[size] for one in found.values()]
+        cells.append([size, *("left out" if v is None else f"{v:.3f} ms" for v in values)])
+    text = (
+        "A burst of jobs waits for processes that are ready after 20 ms, 4 at once. CPU time of the"
+        " event loop for each job, on logarithmic axes: flat is what it should be. Bursts that"
+        f" would take an unpatched pool more than {part['settings']['most']} s are left out."
+    )
+    return "\n\n".join(
+        [picture("cost", "Event-loop CPU for each job", folder), text, _table(cells)]
+    )
+
+
+def _contended(part: Found, folder: str) -> str:
+    real, virtual = part["found"]["real"], part["found"]["virtual"]
+    cells = [["real processes", "served", "median to a process", "last", "spawned", "CPU"]]
+    for name, row in real.items():
+        waits = row["waits"]
+        cells.append(
+            [
+                name,
+                f"{len(waits)} of {row['jobs']}",
+                _seconds(statistics.median(waits) if waits else None, 1),
+                _seconds(max(waits, default=None), 1),
+                str(row["spawned"]),
+                _seconds(row["cpu"], 1),
+            ]
+        )
+    first = next(iter(virtual.values()))["rows"]
+    model = [["virtual time: served; timeouts of spawns; throughput", *virtual]]
+    for number, row in enumerate(first):
+        cells_of_row = [
+            f"{one['rows'][number]['served']}/{row['jobs']};"
+            f" {one['rows'][number]['timeouts']}/{one['rows'][number]['spawns']};"
+            f" {one['rows'][number]['throughput']:.2f}"
+            for one in virtual.values()
+        ]
+        model.append([f"{row['work']:g} s of work, {row['arrival']}", *cells_of_row])
+    settings = part["settings"]
+    text = (
+        f"All initializations share one core: each needs {settings['real']['work']:g} s of CPU, T"
+        " is one and a half times what that takes alone, and the pool begins with 4 at once."
+        f" *N at once* is {settings['fixed numbers on']} with a number that does not adapt. Below, the model in"
+        " virtual time, T = 10 s, once the pool has settled (after 40 s); throughput is seconds of"
+        " work a second that led to a process."
+    )
+    plot = picture("contended", "Calls served on a contended core", folder)
+    return "\n\n".join([plot, text, _table(cells), _table(model)])
+
+
+def _ratios(part: Found) -> list[tuple[str, str, tuple[float, float, float]]]:
+    """Return, for each release and figure, the ratio of patched to unpatched and its spread."""
+    found = part["found"]
+    return [
+        (name, what, ratio(found[name + PATCHED], found[name], figure))
+        for name in found
+        if name + PATCHED in found
+        for what, figure in (
+            ("median", statistics.median),
+            ("p99", lambda values: quantile(values, 0.99)),
+        )
+    ]
+
+
+def _healthy(part: Found, folder: str) -> str:
+    found = part["found"]
+    cells = [["", *found]]
+    for what, share in (("median", 0.5), ("p99", 0.99)):
+        values = [1000 * quantile(one, share) for one in found.values()]
+        if what == "median":
+            values = [1000 * statistics.median(one) for one in found.values()]
+        cells.append([what, *(f"{value:.0f} ms" for value in values)])
+    ratios = [["patched against unpatched", "ratio", "95 % interval"]]
+    for name, what, (middle, low, high) in _ratios(part):
+        ratios.append([f"{name}, {what}", f"{middle:.3f}", f"{low:.3f} to {high:.3f}"])
+    text = (
+        f"{part['settings']['rounds']} calls to each of four workers on one real server"
+        f" ({part['settings']['server']}), in turns, with an idle process ready: from the dispatch"
+        " until the agent has joined. The ratio should not be above 1.02; an interval that holds 1"
+        " shows no difference."
+    )
+    plot = picture("healthy", "From dispatch to agent joined", folder)
+    return "\n\n".join([plot, text, _table(cells), _table(ratios)])
+
+
+def _script(part: Found, folder: str) -> str:
+    cells = [["release", "last line of the script in PR_DESCRIPTION.md"]]
+    cells += [[name, f"`{line}`"] for name, line in part["found"].items()]
+    return _table(cells)
+
+
+_SECTIONS: dict[str, tuple[str, Callable[[Found, str], str]]] = {
+    "waiting": ("Jobs that wait when no process can initialize", _waiting),
+    "outages": ("Outages and flaky pools", _outages),
+    "spawns": ("What an outage costs", _spawns),
+    "cost": ("What waiting costs the event loop", _cost),
+    "contended": ("A contended core", _contended),
+    "healthy": ("The healthy path", _healthy),
+    "script": ("The script of the pull request", _script),
+}
+
+
+# -- the documents ---------------------------------------------------------------------------------
+
+
+def page(parts: Found) -> str:
+    """Return the text of benchmarks/README.md: every part, its plots, figures and command."""
+    sections = [
+        "<!-- Written by `nox -s bench` and `nox -s tables` from results.json. -->\n\n"
+        "# Figures\n\n"
+        "Unpatched and patched releases, measured side by side. Compare within a part only: seconds"
+        " of another machine are other seconds. `nox -s bench` measures all of them, in half an"
+        " hour; `nox -s bench -- --only PART` one."
+    ]
+    for name, (title, section) in _SECTIONS.items():
+        if name in parts:
+            text = section(parts[name], "plots/")
+            sections.append(f"## {title}\n\n{text}\n\n{made(parts[name])}")
+    return "\n\n".join(sections) + "\n"
+
+
+def readme_part(parts: Found) -> str:
+    """Return what README shows: the first plot and its caption; nothing if it was not measured."""
+    if "waiting" not in parts:
+        return ""
+    part = parts["waiting"]
+    plot = picture("waiting", "Jobs still waiting against time", "benchmarks/plots/")
+    more = "All figures and plots: [benchmarks](benchmarks/README.md)."
+    return f"{plot}\n\n{_waiting_caption(part)} {made(part)} {more}\n"
+
+
+def pull_request_part(parts: Found) -> str:
+    """Return the table of the pull request: the newest release, unpatched and patched."""
+    rows: list[list[str]] = []
+    used = [parts[name] for name in ("waiting", "spawns", "cost", "contended") if name in parts]
+    if not used:
+        return ""
+    versions = list(used[0]["releases"])
+    unpatched, patched = versions[-2:]
+    reported = versions[0]
+    names = list(dict.fromkeys([reported, unpatched, patched]))
+    head = [name.replace(PATCHED, " with this change") for name in names]
+    if "waiting" in parts:
+        part = parts["waiting"]
+        for clock, where in (("virtual", "in virtual time"), ("real", "real processes")):
+            settings = part["settings"][clock]
+            label = f"jobs that wait after {settings['horizon']} s, T = {settings['T']} s, {where}"
+            found = part["found"][clock]
+            shares = [share_waiting(found[n]["rows"], settings["horizon"]) for n in names]
+            rows.append([label, *map(_percent, shares)])
+            ends = [longest(found[name]["rows"]) for name in names]
+            rows.append(["slowest verdict there", *(_seconds(end, 1) for end in ends)])
+    if "spawns" in parts:
+        part = parts["spawns"]
+        found = part["found"]["imported"]
+        for key, unit in (("spawned", "processes spawned"), ("cpu", "CPU seconds burnt")):
+            label = f"{unit} in the first {part['settings']['seconds']} s of an outage"
+            rows.append([label, *(f"{found[name][key][-1]:.4g}" for name in names)])
+    if "cost" in parts:
+        found = parts["cost"]["found"]
+        for size in ("25", "100", "200", "4000"):
+            values = [found[name][size] for name in names]
+            cells = ("too long" if v is None else f"{v:.2f} ms" for v in values)
+            rows.append([f"event-loop CPU a job, {size} waiting", *cells])
+    if "contended" in parts:
+        found = parts["contended"]["found"]["virtual"]
+        served = [
+            f"{sum(r['served'] for r in found[name]['rows'])}"
+            f" of {sum(r['jobs'] for r in found[name]['rows'])}"
+            for name in names
+        ]
+        rows.append(["calls served where initializations share a core, in virtual time", *served])
+    table = _table([["", *head], *rows])
+    python = used[0]["releases"][patched]["python"]
+    days = "/".join(dict.fromkeys(part["day"] for part in used))
+    quick = _QUICK if any(part["quick"] for part in used) else ""
+    return (
+        f"{table}\n\nPrewarm raises, hangs or exits, in step and out of step, with up to four idle"
+        " processes wanted; three jobs a pool. In the outage each spawn imports the package,"
+        f" prewarm raises, and two jobs wait. Python {python}, {used[0]['machine']['cores']} cores,"
+        f" {days}.{quick}\n"
+    )
