@@ -252,6 +252,25 @@ def contended(results: Found, page: Page) -> Figure:
     return figure
 
 
+def fleet(results: Found, page: Page) -> Figure:
+    """Calls served by fleets, and what it costs to simulate them."""
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.6))
+    for name, found in results["fleet"]["found"].items():
+        rows = found["rows"]
+        sizes = [row["workers"] for row in rows]
+        other = {"color": page.fixed, "linestyle": "-.", "marker": "^", "label": name}
+        style = page.line(name, markevery=1) if name in page.lines else other
+        left.semilogx(sizes, [100 * row["served"] / row["calls"] for row in rows], **style)
+        right.loglog(sizes, [row["cpu"] for row in rows], **style)
+    left.set_ylabel("calls served, %")
+    left.set_ylim(top=100.5)
+    right.set_ylabel("CPU to simulate it, s")
+    for one in (left, right):
+        one.set_xlabel("workers")
+    _legend(figure, left)
+    return figure
+
+
 def healthy(results: Found, page: Page) -> Figure:
     """Dispatch to agent joined, each call, on a real server."""
     found = results["healthy"]["found"]
@@ -282,6 +301,7 @@ PLOTS: dict[str, tuple[str, Callable[[Found, Page], Figure]]] = {
     "spawns": ("spawns", spawns),
     "cost": ("cost", cost),
     "contended": ("contended", contended),
+    "fleet": ("fleet", fleet),
     "healthy": ("healthy", healthy),
 }
 

@@ -22,7 +22,7 @@ AT_ONCE = 4
 PATIENCE = 3 * W
 # Seconds that an initialization takes which succeeds, or raises; one that hangs takes T.
 TAKES = 1.0
-FAILURES = {"raise": Outcome("raise", TAKES), "hang": Outcome("timeout")}
+FAILURES = {"raise": Outcome("raise", TAKES), "hang": Outcome("timeout", close=0.5)}
 READY = Outcome("ready", TAKES)
 CALLS = 20
 # Idle processes wanted.

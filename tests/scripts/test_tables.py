@@ -20,7 +20,12 @@ def project(lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     root = tmp_path / "lines"
     (root / "scripts").mkdir()
     begin, end = tables._LINES
-    (root / "README.md").write_text(f"Install 1.0.1+procpool.9.\n{begin}\n{end}\nafter\n")
+    lines_of = f"Install 1.0.1+procpool.9.\n{begin}\n{end}\n"
+    begin, end = tables._FIGURES
+    (root / "README.md").write_text(f"{lines_of}{begin}\n{end}\nafter\n")
+    begin, end = tables._REQUEST
+    (root / "PR_DESCRIPTION.md").write_text(f"{begin}\nold\n{end}\n")
+    (root / "benchmarks").mkdir()
     begin, end = tables._POOLS
     (root / "scripts" / "doctor.py").write_text(f"{begin}\n{end}\n")
     (lines / "control").mkdir()
@@ -33,7 +38,10 @@ def test_stale_tables_are_named_and_written(
     project: Path, lines: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--patches", str(lines)]
-    names = "README.md, scripts/doctor.py, patches/control/README.md"
+    names = (
+        "README.md, PR_DESCRIPTION.md, benchmarks/README.md, scripts/doctor.py,"
+        " patches/control/README.md"
+    )
     with pytest.raises(UserError, match=f"stale: {names}: run 'nox -s tables'"):
         main([*arguments, "--check"])
     assert not (lines / "control" / "README.md").exists()

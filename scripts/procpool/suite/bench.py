@@ -185,7 +185,7 @@ def cost(bench: Bench) -> tuple[Found, Found]:
     """What a waiting job costs the event loop."""
     jobs = [25, 50, 100, 200, 400, 1000, 2000, 4000]
     options = {"jobs": jobs, "most": 3 if bench.quick else 60}
-    rounds = 1 if bench.quick else 3
+    rounds = 1 if bench.quick else 2
     found: Found = {name: dict.fromkeys(map(str, jobs)) for name in bench.pythons}
     for _ in range(rounds):  # all releases in turn; the least of them counts
         for name, row in bench.each("measure/cost.py", options, pinned=True).items():
@@ -201,7 +201,7 @@ def contended(bench: Bench) -> tuple[Found, Found]:
     best = bench.newest_patched
     virtual = {"clock": "virtual", "jobs": 20} | ({"works": [4.0]} if bench.quick else {})
     # each is watched for so many times T, which is one and a half times the work alone
-    real = {"clock": "real", "work": 1.0, "jobs": 4, "timeouts": 9}
+    real = {"clock": "real", "work": 1.0, "jobs": 3, "timeouts": 6}
     if not bench.quick:
         real |= {"work": 2.0, "jobs": 8, "timeouts": 14}
     found: Found = {}
@@ -211,6 +211,19 @@ def contended(bench: Bench) -> tuple[Found, Found]:
         runs += [(f"{n} at once", options | {"fixed": n}, best) for n in tried]
         found[clock] = bench.all(runs, "measure/contended.py", pinned=clock == "real")
     return {"virtual": virtual, "real": real, "fixed numbers on": best}, found
+
+
+def fleet(bench: Bench) -> tuple[Found, Found]:
+    """How many calls many workers serve, a tenth of them sick, and what each patch does there."""
+    options = {"seed": 1, "sizes": [100, 1000] if bench.quick else [100, 1000, 10_000]}
+    newest = bench.newest_patched
+    unpatched = newest.removesuffix(PATCHED)
+    [worker] = Path(bench.pythons[unpatched]).parent.parent.glob(
+        "[Ll]ib/**/site-packages/livekit/agents/worker.py"
+    )
+    runs = [(name, options, name) for name in bench.pythons]
+    runs.insert(-1, (f"{unpatched} pool only", options | {"worker": str(worker)}, newest))
+    return options, bench.all(runs, "measure/fleet.py")
 
 
 def healthy(bench: Bench) -> tuple[Found, Found]:
@@ -248,7 +261,7 @@ def script(bench: Bench) -> tuple[Found, Found]:
 
 
 MEASUREMENTS: dict[str, Callable[[Bench], tuple[Found, Found]]] = {
-    one.__name__: one for one in (waiting, outages, spawns, cost, contended, healthy, script)
+    one.__name__: one for one in (waiting, outages, spawns, cost, contended, fleet, healthy, script)
 }
 
 

@@ -251,12 +251,43 @@ def _contended(part: Found, folder: str) -> str:
     text = (
         f"All initializations share one core: each needs {settings['real']['work']:g} s of CPU, T"
         " is one and a half times what that takes alone, and the pool begins with 4 at once."
-        f" *N at once* is {settings['fixed numbers on']} with a number that does not adapt. Below, the model in"
-        " virtual time, T = 10 s, once the pool has settled (after 40 s); throughput is seconds of"
-        " work a second that led to a process."
+        f" *N at once* is {settings['fixed numbers on']} with a number that does not adapt. Below,"
+        " the model in virtual time, T = 10 s, once the pool has settled (after 40 s); throughput"
+        " is seconds of work a second that led to a process."
     )
     plot = picture("contended", "Calls served on a contended core", folder)
     return "\n\n".join([plot, text, _table(cells), _table(model)])
+
+
+def _fleet(part: Found, folder: str) -> str:
+    found = part["found"]
+    first = next(iter(found.values()))["rows"]
+    cells = [["served; told that not; silent", *found]]
+    times = [["to a process: median, p99", *found]]
+    costs = [["CPU to simulate it", *found]]
+    for number, row in enumerate(first):
+        size = f"{row['workers']:,} workers, {row['calls']:,} calls"
+        rows = [one["rows"][number] for one in found.values()]
+        cells.append(
+            [
+                size,
+                *(
+                    f"{_percent(r['served'] / r['calls'])}; {r['told']}; {r['silent']}"
+                    for r in rows
+                ),
+            ]
+        )
+        times.append(
+            [size, *(f"{_seconds(r['median'], 1)}, {_seconds(r['p99'], 1)}" for r in rows)]
+        )
+        costs.append([size, *(_seconds(r["cpu"], 1) for r in rows)])
+    text = (
+        "The releases' own pools and workers in virtual time, T = 2 s, on a server that chooses at"
+        " random by 1 - load. On a tenth of the workers prewarm raises. Two calls a worker come"
+        " within 10 s and stay. *Pool only* is the patched pool with the unpatched worker."
+    )
+    plot = picture("fleet", "Calls served by fleets", folder)
+    return "\n\n".join([plot, text, _table(cells), _table(times), _table(costs)])
 
 
 def _ratios(part: Found) -> list[tuple[str, str, tuple[float, float, float]]]:
@@ -306,6 +337,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Found, str], str]]] = {
     "spawns": ("What an outage costs", _spawns),
     "cost": ("What waiting costs the event loop", _cost),
     "contended": ("A contended core", _contended),
+    "fleet": ("A fleet with sick workers", _fleet),
     "healthy": ("The healthy path", _healthy),
     "script": ("The script of the pull request", _script),
 }

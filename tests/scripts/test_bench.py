@@ -1,0 +1,223 @@
+"""The runner of `nox -s bench`, the oracle, and the plots' sameness; nothing is measured."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import os
+import random
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from procpool.base.errors import UserError
+from procpool.base.files import ROOT
+from procpool.suite import bench as bench_module
+from procpool.suite.bench import Bench, as_text, load, machine, main, rounded, store
+
+
+def oracle() -> ModuleType:
+    """Return the module benchmarks/measure/best.py."""
+    path = ROOT / "benchmarks" / "measure" / "best.py"
+    spec = importlib.util.spec_from_file_location("best", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+BEST = oracle()
+MADE = {"quick": False, "found": [1]}
+
+
+# -- the oracle ------------------------------------------------------------------------------------
+
+
+def first(outcomes: list[tuple[bool, float]], count: int, at_once: int, **more: float) -> list[Any]:
+    forever = itertools.chain(outcomes, itertools.repeat((True, 1.0)))
+    return list(itertools.islice(BEST.ready_times(forever, at_once, **more), count))
+
+
+def test_processes_are_ready_as_soon_as_the_places_allow() -> None:
+    assert first([], 4, 2) == [1.0, 1.0, 2.0, 2.0]
+    assert first([(False, 10.0)], 3, 1) == [11.0, 12.0, 13.0]
+    # a failure keeps one of two places, and the other goes on
+    assert first([(False, 3.0)], 4, 2) == [1.0, 2.0, 3.0, 4.0]
+    # what starts first may be ready last
+    assert first([(True, 2.5)], 4, 2) == [1.0, 2.0, 2.5, 3.0]
+    assert first([], 2, 2, not_before=7.0) == [8.0, 8.0]
+    with pytest.raises(ValueError, match="not 0"):
+        first([], 1, 0)
+
+
+def test_calls_are_served_in_their_order_while_they_are_patient() -> None:
+    assert BEST.serve([0.0, 0.0, 5.0], iter([4.0, 4.5, 4.6, 9.0]), 10.0) == [4.0, 4.5, 0.0]
+    assert BEST.serve([0.0, 1.0], iter([3.5, 9.0]), 3.0) == [None, 2.5]
+    assert BEST.outage([0.0, 1.0, 39.0], 40.0, 1.0, 1, 41.0) == [41.0, 41.0, 4.0]
+
+
+def exhaustive(calls: list[float], ready: list[float], patience: float) -> int:
+    """Return the most calls that any assignment of processes serves."""
+    return max(
+        sum(at <= came + patience for at, came in zip(order, calls, strict=False))
+        for order in itertools.permutations(ready, len(calls))
+    )
+
+
+def test_no_assignment_serves_more() -> None:
+    rng = random.Random(1)
+    for _ in range(60):
+        calls = sorted(rng.uniform(0, 9) for _ in range(4))
+        ready = sorted(rng.uniform(0, 14) for _ in range(5))
+        served = BEST.serve(calls, itertools.chain(ready, itertools.repeat(1e9)), 3.0)
+        assert sum(wait is not None for wait in served) == exhaustive(calls, ready, 3.0)
+
+
+def test_no_pause_makes_a_process_ready_sooner() -> None:
+    rng = random.Random(2)
+    for _ in range(40):
+        outcomes = [(rng.random() < 0.5, rng.choice([1.0, 10.0])) for _ in range(30)]
+        outcomes += [(True, 1.0)] * 10
+        at_best = first(outcomes, 8, 3)
+        free, ready, start = [0.0] * 3, [], 0.0
+        for leads_to_one, seconds in outcomes:  # a policy that pauses at random
+            place = rng.randrange(3)
+            start = max(start, free[place]) + rng.choice([0.0, 0.5])
+            free[place] = start + seconds
+            ready += [free[place]] if leads_to_one else []
+        assert all(a <= b for a, b in zip(at_best, sorted(ready), strict=False))
+
+
+# -- the results -----------------------------------------------------------------------------------
+
+
+def test_quick_figures_never_replace_full_ones(tmp_path: Path) -> None:
+    path = tmp_path / "out" / "results.json"
+    store(path, {"cost": MADE | {"quick": True}})
+    store(path, {"waiting": MADE, "cost": MADE})
+    with pytest.raises(UserError, match="full figures of cost: --quick does not replace them"):
+        store(path, {"cost": MADE | {"quick": True}})
+    store(path, {"cost": MADE | {"found": [2]}})
+    assert list(load(path)) == ["waiting", "cost"] and load(path)["cost"]["found"] == [2]
+    assert load(tmp_path / "none.json") == {}
+
+
+@pytest.mark.parametrize("text", ["no JSON", "{}"])
+def test_what_holds_no_results_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="does not hold results"):
+        load(path)
+
+
+def test_results_are_written_short() -> None:
+    value = {"a": [1.23456789, {"b": [1, 2.5]}], "c": 0.000123456789, "d": None, "e": "x"}
+    short = rounded(value)
+    assert short == {"a": [1.2346, {"b": [1, 2.5]}], "c": 0.00012346, "d": None, "e": "x"}
+    text = as_text({"list": [1, 2, 3], "rows": [{"waits": [None, 2.5]}]})
+    assert '"list": [ 1, 2, 3 ]' in text and json.loads(text)["rows"] == [{"waits": [None, 2.5]}]
+    assert machine()["cores"] == len(os.sched_getaffinity(0)) and machine()["processor"]
+
+
+# -- the runner ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A bench whose scripts are in a folder of the test, and two "releases"."""
+    monkeypatch.setattr(bench_module, "BENCHMARKS", tmp_path)
+    return Bench({"1.0": sys.executable, "1.0 patched": sys.executable}, "", True, tmp_path)
+
+
+def test_a_script_prints_its_figures_last(scripts: Bench, tmp_path: Path) -> None:
+    code = "import json, sys\nprint('noise')\nprint(json.dumps({'got': sys.argv[1]}))\n"
+    (tmp_path / "it.py").write_text(code)
+    assert scripts.script("it.py", {"a": 1}, "1.0") == {"got": '{"a": 1}'}
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise SystemExit('out of order')", "it.py failed: out of order; see "),
+        ("print('no figures')", "it.py for 1.0 printed no figures: see "),
+        ("", "it.py for 1.0 printed no figures: see "),
+        ("import time; time.sleep(60)", "it.py did not end: see "),
+    ],
+)
+def test_a_script_that_fails_is_one_line(
+    scripts: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, words: str
+) -> None:
+    (tmp_path / "it.py").write_text(code)
+    monkeypatch.setattr(bench_module, "_HANGS", 1.0 if "sleep" in code else 60.0)
+    with pytest.raises(UserError) as error:
+        scripts.script("it.py", {}, "1.0")
+    assert words in str(error.value) and len(str(error.value).splitlines()) == 1
+
+
+def test_releases_that_run_side_by_side_have_cores_of_their_own(
+    scripts: Bench, tmp_path: Path
+) -> None:
+    (tmp_path / "it.py").write_text("import sys; print(sys.argv[1])")
+    pinned = scripts.each("it.py", {"a": 1}, pinned=True)
+    assert list(pinned) == ["1.0", "1.0 patched"]
+    assert all(found.keys() == {"a", "core"} for found in pinned.values())
+    assert {found["core"] for found in pinned.values()} <= os.sched_getaffinity(0)
+    assert scripts.each("it.py", {"a": 1}, ["1.0"]) == {"1.0": {"a": 1}}
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a bench that measures two parts at once, and draws nothing."""
+
+    def environments(patches: Path) -> dict[str, Any]:
+        return {"1.0": ("python", {"version": "1.0", "python": "3.13.0"})}
+
+    def one(bench: Bench) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The first."""
+        return {"quick": bench.quick}, {"figure": 1.23456789}
+
+    monkeypatch.setattr(bench_module, "make_environments", environments)
+    monkeypatch.setattr(bench_module, "MEASUREMENTS", {"cost": one, "waiting": one})
+    monkeypatch.setattr(bench_module, "QUICK", tmp_path / "quick")
+    monkeypatch.setattr(bench_module, "BENCHMARKS", tmp_path / "benchmarks")
+    monkeypatch.setattr(bench_module, "plot", lambda python, out: None)
+    return tmp_path
+
+
+def test_a_run_writes_each_part_with_its_command(
+    bench: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([]) == 0
+    parts = load(bench / "benchmarks" / "results.json")
+    assert list(parts) == ["cost", "waiting"]
+    assert parts["cost"]["command"] == "nox -s bench -- --only cost"
+    assert parts["cost"]["found"] == {"figure": 1.2346} and not parts["cost"]["quick"]
+    assert parts["cost"]["releases"]["1.0"] == {"version": "1.0", "python": "3.13.0"}
+    out = capsys.readouterr().out
+    assert "[1/2] cost: The first." in out and "[2/2] waiting" in out
+
+
+def test_a_quick_run_writes_elsewhere(bench: Path) -> None:
+    assert main(["--quick", "--only", "cost"]) == 0
+    assert not (bench / "benchmarks").exists()
+    [part] = load(bench / "quick" / "results.json").values()
+    assert part["quick"] and part["command"] == "nox -s bench -- --quick --only cost"
+    main(["--only", "cost"])
+    out = str(bench / "benchmarks")
+    with pytest.raises(UserError, match="full figures of cost"):
+        main(["--quick", "--only", "cost", "--out", out])
+
+
+def test_plots_need_results(bench: Path) -> None:
+    with pytest.raises(UserError, match="run `nox -s bench` first"):
+        main(["--plots"])
+    main(["--only", "cost"])
+    assert main(["--plots"]) == 0
+
+
+def test_a_plot_that_fails_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="plotting failed"):
+        bench_module.plot(sys.executable, tmp_path)
