@@ -96,6 +96,12 @@ def e2e_ci(session: nox.Session) -> None:
     step(session, "e2e", "--ci", "--tests-python", python, *session.posargs)
 
 
+@nox.session(name="bench-ci", venv_backend="none", allow_parallel=True, tags=["ci"])
+def bench_ci(session: nox.Session) -> None:
+    """Measure what is the same on every machine, on the newest release, patched; judge that."""
+    step(session, "bench", "--ci", *session.posargs)
+
+
 @nox.session(allow_parallel=True, default=False)
 def soak(session: nox.Session) -> None:
     """Soak workers under random faults: nox -s soak -- --minutes 10 --seed 1 --workers 3"""

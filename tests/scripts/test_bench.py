@@ -172,7 +172,7 @@ def test_releases_that_run_side_by_side_have_cores_of_their_own(
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a bench that measures two parts at once, and draws nothing."""
 
-    def environments(patches: Path) -> dict[str, Any]:
+    def environments(patches: Path, *, newest_only: bool) -> dict[str, Any]:
         return {"1.0": ("python", {"version": "1.0", "python": "3.13.0"})}
 
     def one(bench: Bench) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -181,6 +181,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(bench_module, "make_environments", environments)
     monkeypatch.setattr(bench_module, "MEASUREMENTS", {"cost": one, "waiting": one})
+    monkeypatch.setattr(bench_module, "VIRTUAL", ())
     monkeypatch.setattr(bench_module, "QUICK", tmp_path / "quick")
     monkeypatch.setattr(bench_module, "BENCHMARKS", tmp_path / "benchmarks")
     monkeypatch.setattr(bench_module, "plot", lambda python, out: None)
@@ -211,6 +212,54 @@ def test_a_quick_run_writes_elsewhere(bench: Path) -> None:
         main(["--quick", "--only", "cost", "--out", out])
 
 
+def waits(*values: float | None) -> dict[str, Any]:
+    return {"virtual": {"1.0": WAITS, "1.0 patched": {"rows": [{"waits": list(values)}]}}}
+
+
+WAITS = {"rows": [{"waits": [None]}]}
+ROW = {"seconds": 5, "served": 3, "calls": 4, "best_served": 4}
+LONG = ROW | {"seconds": 40}
+
+
+@pytest.mark.parametrize(
+    ("part", "found", "words"),
+    [
+        ("waiting", waits(45.0, 16.0), []),
+        ("waiting", waits(45.1, None), ["1.0 patched: 2 jobs wait longer than 45 s"]),
+        ("outages", {"1.0": {"outages": [ROW], "flaky": []}}, []),
+        ("outages", {"1.0 patched": {"outages": [LONG], "flaky": []}}, []),
+        ("outages", {"1.0 patched": {"outages": [ROW], "flaky": []}}, ["1.0 patched: drops"]),
+        ("outages", {"1.0": {"outages": [], "flaky": [ROW | {"served": 5}]}}, ["1.0: better than"]),
+        ("contended", {"virtual": {"1.0": {"rows": [{"served": 0, "jobs": 4}]}}}, []),
+        (
+            "contended",
+            {"virtual": {"1.0 patched": {"rows": [{"served": 3, "jobs": 4}]}}},
+            ["1.0 patched: drops"],
+        ),
+        ("fleet", {"1.0": {"rows": [{"silent": 9}]}, "1.0 patched": {"rows": [{"silent": 0}]}}, []),
+        ("fleet", {"1.0 patched": {"rows": [{"silent": 1}]}}, ["1.0 patched: silent calls"]),
+    ],
+)
+def test_what_breaks_a_promise(part: str, found: dict[str, Any], words: list[str]) -> None:
+    lines = bench_module.broken(part, found)
+    assert len(lines) == len(words)
+    assert all(line.startswith(word) for line, word in zip(lines, words, strict=True))
+
+
+def test_ci_fails_on_a_broken_promise_and_writes_nothing(
+    bench: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = waits(16.0)
+    measured: dict[str, Any] = {"waiting": lambda bench: ({}, found if bench.virtual else {})}
+    monkeypatch.setattr(bench_module, "MEASUREMENTS", measured)
+    monkeypatch.setattr(bench_module, "VIRTUAL", ("waiting",))
+    assert main(["--ci"]) == 0
+    found["virtual"]["1.0 patched"]["rows"][0]["waits"] = [None]
+    with pytest.raises(UserError, match=r"broken in waiting: 1\.0 patched: 1 jobs wait"):
+        main(["--ci"])
+    assert not (bench / "benchmarks").exists() and not list((bench / "quick").rglob("*.json"))
+
+
 def test_plots_need_results(bench: Path) -> None:
     with pytest.raises(UserError, match="run `nox -s bench` first"):
         main(["--plots"])
@@ -218,6 +267,7 @@ def test_plots_need_results(bench: Path) -> None:
     assert main(["--plots"]) == 0
 
 
-def test_a_plot_that_fails_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="plotting failed"):
+def test_a_plot_that_fails_is_one_line(scripts: Bench, tmp_path: Path) -> None:
+    (tmp_path / "plots.py").write_text("raise SystemExit('no ink')")
+    with pytest.raises(UserError, match="plotting failed: no ink"):
         bench_module.plot(sys.executable, tmp_path)
