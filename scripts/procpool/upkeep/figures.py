@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import statistics
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -67,7 +68,7 @@ def made(part: Found) -> str:
         f"`{part['command']}`: {versions}; Python {pythons}, {part['machine']['processor']},"
         f" {cores} cores, {part['day']}."
     )
-    return text + (_QUICK if part["quick"] else "")
+    return _wrapped(text + (_QUICK if part["quick"] else ""))
 
 
 def picture(name: str, alt: str, folder: str) -> str:
@@ -78,6 +79,11 @@ def picture(name: str, alt: str, folder: str) -> str:
         f'  <img alt="{alt}" src="{folder}{name}-light.svg">\n'
         "</picture>"
     )
+
+
+def _wrapped(text: str) -> str:
+    """Return a paragraph in lines of the documents' length."""
+    return textwrap.fill(text, 119, break_long_words=False, break_on_hyphens=False)
 
 
 def _percent(share: float) -> str:
@@ -145,7 +151,7 @@ def _waiting(part: Found, folder: str) -> str:
     return "\n\n".join(
         [
             picture("waiting", "Jobs still waiting against time", folder),
-            _waiting_caption(part),
+            _wrapped(_waiting_caption(part)),
             picture("waiting-by-failure", "The same for each way to fail", folder),
             f"How many still wait after {horizon} s, or how long the slowest verdict took:",
             _table(cells),
@@ -182,7 +188,7 @@ def _outages(part: Found, folder: str) -> str:
         " the server instead, and as a worker takes no more calls."
     )
     return "\n\n".join(
-        [picture("outages", "Calls served through outages", folder), text, _table(cells)]
+        [picture("outages", "Calls served through outages", folder), _wrapped(text), _table(cells)]
     )
 
 
@@ -201,7 +207,7 @@ def _spawns(part: Found, folder: str) -> str:
         " on a core of its own."
     )
     return "\n\n".join(
-        [picture("spawns", "Processes and CPU in an outage", folder), text, _table(cells)]
+        [picture("spawns", "Processes and CPU in an outage", folder), _wrapped(text), _table(cells)]
     )
 
 
@@ -218,7 +224,7 @@ def _cost(part: Found, folder: str) -> str:
         f" would take an unpatched pool more than {part['settings']['most']} s are left out."
     )
     return "\n\n".join(
-        [picture("cost", "Event-loop CPU for each job", folder), text, _table(cells)]
+        [picture("cost", "Event-loop CPU for each job", folder), _wrapped(text), _table(cells)]
     )
 
 
@@ -256,7 +262,7 @@ def _contended(part: Found, folder: str) -> str:
         " is seconds of work a second that led to a process."
     )
     plot = picture("contended", "Calls served on a contended core", folder)
-    return "\n\n".join([plot, text, _table(cells), _table(model)])
+    return "\n\n".join([plot, _wrapped(text), _table(cells), _table(model)])
 
 
 def _fleet(part: Found, folder: str) -> str:
@@ -283,11 +289,11 @@ def _fleet(part: Found, folder: str) -> str:
         costs.append([size, *(_seconds(r["cpu"], 1) for r in rows)])
     text = (
         "The releases' own pools and workers in virtual time, T = 2 s, on a server that chooses at"
-        " random by 1 - load. On a tenth of the workers prewarm raises. Two calls a worker come"
+        " random by 1-load. On a tenth of the workers prewarm raises. Two calls a worker come"
         " within 10 s and stay. *Pool only* is the patched pool with the unpatched worker."
     )
     plot = picture("fleet", "Calls served by fleets", folder)
-    return "\n\n".join([plot, text, _table(cells), _table(times), _table(costs)])
+    return "\n\n".join([plot, _wrapped(text), _table(cells), _table(times), _table(costs)])
 
 
 def _ratios(part: Found) -> list[tuple[str, str, tuple[float, float, float]]]:
@@ -322,7 +328,7 @@ def _healthy(part: Found, folder: str) -> str:
         " shows no difference."
     )
     plot = picture("healthy", "From dispatch to agent joined", folder)
-    return "\n\n".join([plot, text, _table(cells), _table(ratios)])
+    return "\n\n".join([plot, _wrapped(text), _table(cells), _table(ratios)])
 
 
 def _script(part: Found, folder: str) -> str:
@@ -369,7 +375,7 @@ def readme_part(parts: Found) -> str:
     part = parts["waiting"]
     plot = picture("waiting", "Jobs still waiting against time", "benchmarks/plots/")
     more = "All figures and plots: [benchmarks](benchmarks/README.md)."
-    return f"{plot}\n\n{_waiting_caption(part)} {made(part)} {more}\n"
+    return f"{plot}\n\n{_wrapped(f'{_waiting_caption(part)} {more}')}\n\n{made(part)}\n"
 
 
 def pull_request_part(parts: Found) -> str:
