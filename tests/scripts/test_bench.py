@@ -136,6 +136,7 @@ def test_a_script_prints_its_figures_last(scripts: Bench, tmp_path: Path) -> Non
     code = "import json, sys\nprint('noise')\nprint(json.dumps({'got': sys.argv[1]}))\n"
     (tmp_path / "it.py").write_text(code)
     assert scripts.script("it.py", {"a": 1}, "1.0") == {"got": '{"a": 1}'}
+    assert scripts.newest_patched == "1.0 patched"
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,60 @@ def test_releases_that_run_side_by_side_have_cores_of_their_own(
     assert list(pinned) == ["1.0", "1.0 patched"]
     assert all(found.keys() == {"a", "core"} for found in pinned.values())
     assert {found["core"] for found in pinned.values()} <= os.sched_getaffinity(0)
-    assert scripts.each("it.py", {"a": 1}, ["1.0"]) == {"1.0": {"a": 1}}
+    assert scripts.each("it.py", {"a": 1}, ["1.0"]) == {"1.0": {"a": 1, "core": None}}
+
+
+@pytest.mark.parametrize(
+    ("unpatched", "patched", "words"),
+    [
+        ("STALLED", "no process became available after 9s", ""),
+        ("done", "no process became available after 9s", "prints 'done' unpatched"),
+        ("STALLED", "STALLED", "prints 'STALLED' patched"),
+    ],
+)
+def test_the_script_of_the_pull_request_is_checked(
+    scripts: Bench, monkeypatch: pytest.MonkeyPatch, unpatched: str, patched: str, words: str
+) -> None:
+    printed = {"description-1.0.log": unpatched, "description-1.0-patched.log": patched}
+    monkeypatch.setattr(bench_module, "_run", lambda command, log: f"{printed[log.name]}\n")
+    if words:
+        with pytest.raises(UserError, match=words):
+            bench_module.script(scripts)
+    else:
+        found = {"1.0": unpatched, "1.0 patched": patched}
+        assert bench_module.script(scripts) == ({}, found)
+
+
+def test_every_measurement_runs_scripts_that_are_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran: list[tuple[str, str]] = []
+
+    def run(self: Bench, path: str, options: Any, name: str, python: str = "") -> dict[str, Any]:
+        ran.append((path, name))
+        json.dumps(options)
+        cpu = {str(size): 1.0 for size in options.get("jobs", [])} if "most" in options else {}
+        return {"rows": [], "cpu": cpu, "outages": [], "flaky": [], "seconds": {"1.0": [0.12345]}}
+
+    monkeypatch.setattr(Bench, "script", run)
+    monkeypatch.setattr(bench_module, "find_server", lambda: (Path("server"), "a server"))
+    python = tmp_path / "bin" / "python"
+    worker = tmp_path / "lib/python3.13/site-packages/livekit/agents/worker.py"
+    worker.parent.mkdir(parents=True)
+    worker.touch()
+    names = ["1.0", "1.0 patched", "2.0", "2.0 patched"]
+    for quick, virtual in ((True, False), (False, False), (True, True)):
+        pythons = dict.fromkeys(names, str(python))
+        one = Bench(pythons, "caller", quick, tmp_path, virtual)
+        for part, measure in bench_module.MEASUREMENTS.items():
+            if part == "script" or (virtual and part not in bench_module.VIRTUAL):
+                continue
+            ran.clear()
+            settings, found = measure(one)
+            assert settings and found and ran
+            assert part == "healthy" or set(names) <= {name for _, name in ran}
+            assert all((ROOT / "benchmarks" / path).is_file() for path, _ in ran)
+    assert ("measure/fleet.py", "2.0 patched") in ran and settings["sizes"] == [100]
 
 
 @pytest.fixture

@@ -99,21 +99,28 @@ class Bench:
 
     def all(self, runs: list[tuple[str, Found, str]], path: str, pinned: bool = False) -> Found:
         """Run a script, two side by side, for each (key, options, release); return by key."""
-        cores: SimpleQueue[int] = SimpleQueue()
-        usable = sorted(os.sched_getaffinity(0)) if pinned else [0, 1]
-        for core in usable[:2]:
+        usable = usable_cores()[:2] if pinned else [None, None]
+        cores: SimpleQueue[int | None] = SimpleQueue()
+        for core in usable:
             cores.put(core)
 
         def one(run: tuple[str, Found, str]) -> Found:
             _, options, name = run
             core = cores.get()
             try:
-                return self.script(path, options | ({"core": core} if pinned else {}), name)
+                return self.script(path, options | {"core": core}, name)
             finally:
                 cores.put(core)
 
-        with ThreadPoolExecutor(len(usable[:2])) as threads:
+        with ThreadPoolExecutor(len(usable)) as threads:
             return dict(zip((run[0] for run in runs), threads.map(one, runs), strict=True))
+
+
+def usable_cores() -> Sequence[int | None]:
+    """Return the cores that this process may use; None for each where none can be chosen."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return [None] * (os.cpu_count() or 1)
 
 
 def _run(command: list[str], log: Path) -> str:
@@ -222,10 +229,11 @@ def contended(bench: Bench) -> tuple[Found, Found]:
 
 def fleet(bench: Bench) -> tuple[Found, Found]:
     """How many calls many workers serve, a tenth of them sick, and what each patch does there."""
-    options = {"seed": 1, "sizes": [100, 1000] if bench.quick else [100, 1000, 10_000]}
+    sizes = [100] if bench.virtual else [100, 1000] if bench.quick else [100, 1000, 10_000]
+    options = {"seed": 1, "sizes": sizes}
     newest = bench.newest_patched
     if bench.virtual:
-        return options, bench.each("measure/fleet.py", options | {"sizes": [100]})
+        return options, bench.each("measure/fleet.py", options)
     unpatched = newest.removesuffix(PATCHED)
     [worker] = Path(bench.pythons[unpatched]).parent.parent.glob(
         "[Ll]ib/**/site-packages/livekit/agents/worker.py"
@@ -248,11 +256,12 @@ def healthy(bench: Bench) -> tuple[Found, Found]:
 
 def script(bench: Bench) -> tuple[Found, Found]:
     """What the script of PR_DESCRIPTION.md prints on the newest release; checks that."""
-    [source] = re.findall(
-        r"```python\n(.*?)```", (ROOT / "PR_DESCRIPTION.md").read_text("utf-8"), re.DOTALL
-    )
+    text = (ROOT / "PR_DESCRIPTION.md").read_text("utf-8")
+    sources = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    if len(sources) != 1:
+        raise UserError(f"PR_DESCRIPTION.md holds {len(sources)} scripts, not one")
     path = bench.log / "description.py"
-    path.write_text(source, "utf-8")
+    path.write_text(sources[0], "utf-8")
     unpatched, patched = list(bench.pythons)[-2:]
 
     def last_line(name: str) -> str:
@@ -316,7 +325,7 @@ def machine() -> Found:
     with contextlib.suppress(OSError):
         text = Path("/proc/cpuinfo").read_text("utf-8")
         model = (re.findall(r"^model name\s*: (.*)$", text, re.MULTILINE) or [model])[0]
-    cores = len(os.sched_getaffinity(0))
+    cores = len(usable_cores())
     return {"system": platform.system(), "processor": model.strip(), "cores": cores}
 
 
