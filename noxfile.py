@@ -161,7 +161,7 @@ def releases(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def tables(session: nox.Session) -> None:
-    """Write what is computed: tables in README.md, doctor.py and patches/control; versions."""
+    """Write what is computed: tables, figures and versions in README.md and other files."""
     step(session, "tables", *session.posargs)
 
 
