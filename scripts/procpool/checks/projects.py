@@ -1,13 +1,15 @@
-"""Throw-away projects that install the patched wheel: what they are made of, and what judges them.
+"""Throw-away projects that install the patched wheel, and what judges them.
 
-Before a recipe runs in it, a project is pinned to upstream's 1.5.11 and the dependencies of its
-day, with a plugin of that day, which asks for `livekit-agents>=1.5.11`, and a made-up one, which
-asks for `==1.5.11`. `dist/` is served on this machine alone.
+`starters` says what they are made of. Before a recipe runs in it, a project is pinned to upstream's
+1.5.11 and the dependencies of its day.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import http.server
+import io
 import json
 import os
 import re
@@ -16,32 +18,32 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, BinaryIO
 
+import tomlkit
 from procpool.base.errors import UserError, one_line
 from procpool.base.files import ROOT
-from procpool.catalog.releases import PROJECT, REPORTED
+from procpool.catalog.releases import PROJECT
+from procpool.checks.starters import RELEASE, STRICT_PLUGIN
 from procpool.patching.apply import CHANGE_MARK
 from procpool.wheels.sdist import build_unpacked
 
-RELEASE = REPORTED
-# A day after RELEASE's own: what its dependencies are resolved as of.
-AS_OF = "2026-05-21T00:00:00Z"
-PLUGIN = "livekit-plugins-openai"
-STRICT_PLUGIN = "strict-plugin"
-PLUGIN_MODULES = ("livekit.plugins.openai", "strict_plugin")
+# A later release, which no patch is in.
+NEWER = "1.8.9"
 
 # Seconds for one command: slow networks are common, endless ones are not waited for.
-_COMMAND_SECONDS = 300
+_COMMAND_SECONDS = 600
 # Settings of the user's that would choose versions, or the environment, in place of the recipe.
 _LEFT_OUT = re.compile(
-    "VIRTUAL_ENV|PYTHONPATH|PIP_(CONSTRAINT|REQUIRE_VIRTUALENV|UPLOADED_PRIOR_TO)|UV_(CONSTRAINT"
-    "|EXCLUDE_NEWER|FIND_LINKS|OVERRIDE|PROJECT_ENVIRONMENT|PYTHON|SYSTEM_PYTHON)"
+    "VIRTUAL_ENV|PYTHONPATH|PIP_(CONSTRAINT|FIND_LINKS|REQUIRE_VIRTUALENV|UPLOADED_PRIOR_TO)"
+    "|UV_(CONSTRAINT|EXCLUDE_NEWER|FIND_LINKS|OVERRIDE|PROJECT_ENVIRONMENT|PYTHON|SYSTEM_PYTHON)"
 )
 _PROBE = f"""
 import importlib, json, sys
@@ -57,12 +59,46 @@ print(json.dumps([livekit.agents.__version__, marked]))
 
 
 def locked_versions(path: Path) -> dict[str, str]:
-    """Return name -> version of what a uv.lock, poetry.lock or requirements.txt pins."""
+    """Return name -> version of what a lock file or requirements.txt pins.
+
+    The lock files are TOML with `[[package]]` tables (uv, Poetry, PDM), and Pipfile.lock (JSON). Of
+    a package with several versions, for several Pythons, all are named.
+    """
     text = path.read_text("utf-8")
-    if path.suffix == ".lock":
+    if path.name == "Pipfile.lock":
+        groups = [rows for name, rows in json.loads(text).items() if name != "_meta"]
+        pins = [(n, r["version"][2:]) for rows in groups for n, r in rows.items() if "version" in r]
+    elif path.suffix == ".lock":
         rows = tomllib.loads(text)["package"]
-        return {row["name"]: row["version"] for row in rows if "version" in row}
-    return dict(re.findall(r"^([\w.-]+)==([^\s;\\]+)", text, re.M))
+        pins = [(row["name"], row["version"]) for row in rows if "version" in row]
+    else:
+        pins = re.findall(r"^([\w.-]+)==([^\s;\\]+)", text, re.M)
+    found: dict[str, set[str]] = {}
+    for name, pinned in pins:
+        found.setdefault(name, set()).add(pinned)
+    return {name: ", ".join(sorted(versions)) for name, versions in found.items()}
+
+
+def merge_toml(path: Path, text: str) -> None:
+    """Put the lines of the TOML `text` into the file: into a table or list that it has, if it has.
+
+    That is what README asks a reader to do. Raise `UserError` if a single value would be replaced.
+    """
+    document = tomlkit.parse(path.read_text("utf-8"))
+
+    def merge(into: Any, new: Any, name: str) -> None:
+        for key, value in new.items():
+            if key not in into:
+                into[key] = value
+            elif isinstance(into[key], dict) and isinstance(value, dict):
+                merge(into[key], value, f"{name}.{key}".lstrip("."))
+            elif isinstance(into[key], list) and isinstance(value, list):
+                into[key].extend(value)
+            else:
+                raise UserError(f"the recipe replaces {name}.{key} of {path.name}")
+
+    merge(document, tomlkit.parse(text), "")
+    path.write_text(tomlkit.dumps(document), "utf-8")
 
 
 @dataclass(frozen=True)
@@ -123,6 +159,12 @@ class Project:
                 f" {one_line(text)[-400:]}"
             )
 
+    def installed(self) -> dict[str, str]:
+        """Return name -> version of what its environment holds, without pip."""
+        listing = ["uv", "pip", "list", "--quiet", "--format", "json", "--python", self.python]
+        rows = json.loads(self.output(listing).splitlines()[-1])
+        return {row["name"]: row["version"] for row in rows if row["name"] != "pip"}
+
     def diagnose(self, state: str, *arguments: str) -> None:
         """Raise `UserError` unless the doctor finds that state where the `arguments` point it."""
         command = [sys.executable, str(ROOT / "scripts" / "doctor.py"), "--json", *arguments]
@@ -146,84 +188,70 @@ class Project:
         self.diagnose(state, "--python", self.python)
 
 
-def only_moved(project: Project, before: dict[str, str], lock: str, patched: str) -> None:
-    """Raise `UserError` unless the lock file pins what was `before`, but for the patched wheel.
+def only_moved(
+    project: Project, what: str, before: dict[str, str], after: dict[str, str], wanted: str
+) -> None:
+    """Raise `UserError` unless `after` is `before`, but for livekit-agents, which is `wanted`.
 
-    The doctor must find it patched too.
+    `what` is what they were read from: a lock file, or the environment.
     """
-    wanted, after = before | {PROJECT: patched}, locked_versions(project.folder / lock)
-    if moved := sorted(n for n in wanted | after if wanted.get(n) != after.get(n)):
-        raise UserError(f"{project.name}: {lock} has other versions of {', '.join(moved)}")
-    project.diagnose("patched", lock)
+    expected = before | {PROJECT: wanted}
+    moved = sorted(n for n in expected | after if expected.get(n) != after.get(n))
+    if moved:
+        rows = (f"{n} ({expected.get(n, 'none')} to {after.get(n, 'none')})" for n in moved[:5])
+        raise UserError(f"{project.name}: {what}: other versions of {', '.join(rows)}")
 
 
 @dataclass(frozen=True)
 class Bench:
     """What the checks share.
 
-    `recipes` and `index`, its address, carry the port that `dist/` is served on; `upstream` is the
-    address of the user's package index; `patched` is the version of the patched wheel;
-    `requirements` are what a project depends on before a recipe.
+    `folder` holds `dist/` and `scripts/`, as a checkout of this project does. `recipes` and
+    `address` carry the port that `dist/` is served on; `upstream` is the address of the user's
+    package index; `patched` is the version of the patched wheel; `strict_plugin` is the wheel of
+    a made-up plugin.
     """
 
     folder: Path
     recipes: dict[str, str]
-    index: str
+    address: str
     upstream: str
     patched: str
-    requirements: list[str]
+    strict_plugin: Path
 
     def project(self, name: str, activated: bool = False) -> Project:
-        """Make the folder of a project, with `dist/` and `doctor.py` in it.
+        """Make the folder of a project, with the wheel and the doctor in `vendor/`.
 
         If it is to be `activated`, make its environment, with pip, and activate that.
         """
         folder = self.folder / name
         folder.mkdir()
-        (folder / "dist").symlink_to(self.folder / "dist")
-        shutil.copy(ROOT / "scripts" / "doctor.py", folder)
         environment = {k: v for k, v in os.environ.items() if not _LEFT_OUT.fullmatch(k)}
         path = [str(folder / ".venv" / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
         environment |= {
             "PATH": os.pathsep.join(path),
             "NO_PROXY": ",".join(filter(None, [environment.get("NO_PROXY"), "localhost"])),
+            "PROCPOOL": str(self.folder),
             "UV_PYTHON_DOWNLOADS": "never",
             "PIP_NO_INPUT": "1",
-            # pip takes a date for no local directory: leave those of the user's settings out
-            "PIP_FIND_LINKS": str(folder),
-            "PIP_EXTRA_INDEX_URL": self.upstream,
+            "PDM_CHECK_UPDATE": "0",
+            "PDM_IGNORE_ACTIVE_VENV": "1",
+            "PIPENV_IGNORE_VIRTUALENVS": "1",
+            "PIPENV_NOSPIN": "1",
+            "PIPENV_VENV_IN_PROJECT": "1",
+            "PIPENV_YES": "1",
             "POETRY_NO_INTERACTION": "1",
             "POETRY_KEYRING_ENABLED": "false",
             "POETRY_VIRTUALENVS_CREATE": "true",
             "POETRY_VIRTUALENVS_IN_PROJECT": "true",
         }
         project = Project(name, folder, environment, self.upstream)
+        project.sh(self.recipes["vendor"])
         if activated:
             project.output(["uv", "venv", "--quiet", "--python", sys.executable, ".venv"])
             environment["VIRTUAL_ENV"] = str(folder / ".venv")
             project.output(["uv", "pip", "install", "--quiet", f"pip=={version('pip')}"])
         return project
-
-    def write_project_file(self, project: Project, more: str = "") -> None:
-        """Write the pyproject.toml of a project that depends on upstream's release and plugins."""
-        python = ".".join(map(str, sys.version_info[:2]))
-        (project.folder / "pyproject.toml").write_text(
-            f"""\
-[project]
-name = "app"
-version = "1"
-requires-python = "=={python}.*"
-dependencies = {json.dumps(self.requirements)}
-{more}""",
-            "utf-8",
-        )
-
-    def write_requirements(self, project: Project, hashes: bool) -> None:
-        """Write requirements.in, and requirements.txt as compiled from it on the release's day."""
-        (project.folder / "requirements.in").write_text("\n".join([*self.requirements, ""]))
-        command = ["uv", "pip", "compile", "--quiet", "--exclude-newer", AS_OF]
-        command += ["--generate-hashes"] if hashes else []
-        project.output([*command, "requirements.in", "--output-file", "requirements.txt"])
 
 
 def run_dockerfile(fragment: str, context: Path, project: Project) -> None:
@@ -297,3 +325,31 @@ def served(command: str, folder: Path, port: int) -> Iterator[None]:
     finally:
         server.kill()
         server.wait()
+
+
+@contextlib.contextmanager
+def bucket(folder: Path) -> Iterator[int]:
+    """Serve `folder` on a port of this machine as an object store does, until the block ends.
+
+    It has no index documents: whatever ends in a slash is answered with 403. Yields the port.
+    """
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def send_head(self) -> io.BytesIO | BinaryIO | None:
+            if self.path.endswith("/"):
+                self.send_error(403)
+                return None
+            return super().send_head()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    handler = functools.partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield int(server.server_address[1])
+        finally:
+            server.shutdown()
+            thread.join()

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from procpool.base.errors import UserError
 
 _MARKER = "<!-- recipe:"
-_RECIPE = re.compile(r"^<!-- recipe: ([a-z-]+) -->\n\n?```(\w+)\n(.*?)^```$", re.M | re.S)
-_MOST_LINES = 5
+_RECIPE = re.compile(r"^<!-- recipe: ([a-z-]+) -->\n\n?```(\w*)\n(.*?)^```$", re.M | re.S)
+_MOST_LINES = 8
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A fenced block of README.md: its name, its language (sh, toml or dockerfile) and its text."""
+    """A fenced block of README.md: its name, its language (such as sh, or empty), its text."""
 
     name: str
     language: str
@@ -34,7 +34,7 @@ def read_recipes(text: str) -> dict[str, Recipe]:
         recipe = Recipe(*found.groups())
         if recipe.name in recipes:
             raise UserError(f"there are two recipes {recipe.name}: rename one")
-        if len(recipe.text.splitlines()) > _MOST_LINES:
+        if len(recipe.text.splitlines()) - recipe.text.count("\n\n") > _MOST_LINES:
             raise UserError(f"recipe {recipe.name} has more than {_MOST_LINES} lines: shorten it")
         recipes[recipe.name] = recipe
     if text.count(_MARKER) != len(recipes):
