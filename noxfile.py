@@ -14,6 +14,7 @@
 #     "pluggy==1.7.0",
 #     "pypi-simple==1.8.0",
 #     "requests==2.34.2",
+#     "rich==15.0.0",
 #     "tomlkit==0.15.2",
 #     "trove-classifiers==2026.9.21.13",
 #     "unidiff==1.0.1",
@@ -44,7 +45,8 @@ nox.options.download_python = "never"
 # A Python that is not installed is named in the output, in CI too, and its session left out.
 nox.options.error_on_missing_interpreters = False
 
-sys.path.insert(0, str(Path(__file__).parent / "scripts"))
+SCRIPTS = Path(__file__).resolve().parent / "scripts"
+sys.path.insert(0, str(SCRIPTS))
 
 from procpool.suite.plan import load_plan
 
@@ -58,8 +60,9 @@ QUICK = [nox.param(v, id=v) for v in PLAN.quick]
 
 
 def step(session: nox.Session, name: str, *arguments: str) -> None:
-    """Run a step, `python scripts NAME`, on the Python that runs nox."""
-    session.run(sys.executable, "scripts", name, *arguments, external=True)
+    """Run a step, `python scripts NAME`, on the Python that runs nox, where nox was called."""
+    with session.chdir(session.invoked_from):
+        session.run(sys.executable, str(SCRIPTS), name, *arguments, external=True)
 
 
 # -- what people run -------------------------------------------------------------------------------

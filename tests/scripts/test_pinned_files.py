@@ -19,7 +19,7 @@ from packaging.version import InvalidVersion, Version
 from pip._internal.network.session import PipSession
 from pip._internal.req.req_file import parse_requirements
 from procpool.base.errors import UserError
-from procpool.catalog.pins import pinned_versions, requested_version
+from procpool.catalog.pins import pinned_versions
 
 GOOD = "1.0.1+procpool.3"
 OURS = f"livekit-agents=={GOOD}\n"
@@ -458,30 +458,6 @@ def test_without_a_toml_parser_it_is_unknown(
         monkeypatch.setitem(sys.modules, name, None)
     found = examine(tmp_path / "uv.lock")
     assert found["exit_code"] == 2 and "Python 3.11+" in found["why"][0]
-
-
-@pytest.mark.parametrize(
-    "argument",
-    [
-        "1.5.11",
-        "==1.5.11",
-        "1.5.11+procpool.1",
-        "livekit-agents==1.5.11",
-        "Livekit_Agents[x] == 1.5.11",
-        "livekit-agents===1.5.11+procpool.2",
-        " v1.5.11",
-    ],
-)
-def test_what_an_argument_of_the_wheel_step_means(argument: str) -> None:
-    assert requested_version(argument) == "1.5.11"
-
-
-def test_arguments_that_mean_no_release() -> None:
-    for argument in ("livekit-agents>=1.5", "livekit-agents", "aiohttp==3.0", ">=1.5"):
-        with pytest.raises(UserError, match=r"names no one version|only livekit-agents"):
-            requested_version(argument)
-    assert requested_version("1.5.11+other.1") == "1.5.11+other.1"
-    assert requested_version("newest") == "newest"
 
 
 def test_a_release_in_another_spelling_is_found() -> None:

@@ -7,7 +7,9 @@ in the cache is verified again and not fetched again. The cache is `$LIVEKIT_PRO
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,8 +19,9 @@ from typing import Literal
 
 from packaging.utils import parse_wheel_filename
 from procpool.base.command import step_parser
-from procpool.base.errors import UserError
+from procpool.base.errors import UserError, os_problem_in, writing
 from procpool.base.files import file_sha256
+from procpool.base.scratch import scratch_folder
 from procpool.catalog.releases import PROJECT, Release, get_release
 
 Kind = Literal["wheel", "sdist"]
@@ -71,21 +74,68 @@ def _download(release: Release, kind: Kind, expected: str, target: Path) -> Path
     if result.returncode == 0 and len(files) == 1:
         return files[0]
     name = f"the {kind} of {PROJECT} {release.version}"
-    if "DO NOT MATCH THE HASHES" in result.stderr:
-        raise UserError(
+    raise UserError(_why_not(result.stderr, result.returncode, name, expected, target))
+
+
+_PROXIES = ("PIP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+# What pip says on stderr, and what that means and asks for; the first that is found counts.
+_CAUSES = (
+    (
+        r"ProxyError|([Cc]annot|[Uu]nable to) connect to proxy|[Pp]roxy|Tunnel connection failed",
+        "the proxy does not let it through: check HTTPS_PROXY, PIP_PROXY and pip.conf",
+    ),
+    (
+        r"CERTIFICATE_VERIFY_FAILED|SSLError|SSLCertVerificationError|CA certificate bundle",
+        "the index's certificate is not trusted: set PIP_CERT to your own certificates",
+    ),
+    (
+        r"\b(401|403|407)\b.*(Client Error|Error:|Unauthorized|Forbidden)|error code (401|403|407)",
+        "the index refuses it: check the credentials in the index settings",
+    ),
+    (
+        r"Temporary failure in name resolution|Name or service not known|NameResolutionError"
+        r"|nodename nor servname|getaddrinfo failed",
+        "the index's name is not known here: check the network, proxy and index settings",
+    ),
+    (
+        r"NewConnectionError|ConnectionError|Connection refused|ConnectTimeout|ReadTimeout"
+        r"|timed out|[Nn]etwork is unreachable|Connection reset|Connection aborted|MaxRetryError"
+        r"|No route to",
+        "the index does not answer: check the network, proxy and index settings",
+    ),
+    (
+        r"\(from versions: none\)",
+        "the index did not list a single file: check the network, proxy and index settings",
+    ),
+    (
+        r"[Nn]o matching distribution|could not find a version",
+        "the index does not have it: check the index settings; a mirror may lack it",
+    ),
+)
+
+
+def _why_not(stderr: str, code: int, name: str, expected: str, target: Path) -> str:
+    """Return the line that says why pip could not download a file, and what to do."""
+    if "DO NOT MATCH THE HASHES" in stderr:
+        return (
             f"sha256 mismatch: the index's file is not {name} that releases.toml pins ({expected})"
         )
-    if "No module named pip" in result.stderr:
-        raise UserError("pip is not installed for this Python: run the scripts through nox")
-    lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR:")]
-    reason = (
-        lines[-1].removeprefix("ERROR:").strip()
-        if lines
-        else f"pip exited with {result.returncode}"
-    )
-    raise UserError(
-        f"could not download {name}: check the network, proxy and index settings ({reason})"
-    )
+    if "No module named pip" in stderr:
+        return "pip is not installed for this Python: run the scripts through nox"
+    cache = target.parent.parent
+    if problem := os_problem_in(stderr, f"{cache}, pip's cache or {tempfile.gettempdir()}"):
+        return (
+            f"could not download {name}: {problem}; LIVEKIT_PROCPOOL_CACHE, PIP_CACHE_DIR and"
+            " TMPDIR choose other folders"
+        )
+    for pattern, meaning in _CAUSES:
+        if re.search(pattern, stderr):
+            proxies = [n for n in _PROXIES if os.environ.get(n)]
+            through = f" (through the proxy of {proxies[0]})" if proxies else ""
+            return f"could not download {name}: {meaning}{through}"
+    errors = [line for line in stderr.splitlines() if line.startswith("ERROR:")]
+    said = errors[-1].removeprefix("ERROR:").strip() if errors else f"pip exited with {code}"
+    return f"could not download {name}: check the network, proxy and index settings ({said[:200]})"
 
 
 def fetch(release: Release, kind: Kind = "wheel", cache: Path | None = None) -> Path:
@@ -102,10 +152,12 @@ def fetch(release: Release, kind: Kind = "wheel", cache: Path | None = None) -> 
     cache = cache_dir() if cache is None else cache
     path = cache / expected / name
     if not path.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache) as scratch:
-            target = Path(scratch, "files")
-            target.mkdir()
+        with contextlib.ExitStack() as stack:
+            with writing(cache, "LIVEKIT_PROCPOOL_CACHE"):
+                cache.mkdir(parents=True, exist_ok=True)
+                scratch = stack.enter_context(scratch_folder(cache, "fetch-"))
+                target = scratch / "files"
+                target.mkdir()
             fetched = _download(release, kind, expected, target)
             verify(fetched, expected)
             path.parent.mkdir(exist_ok=True)

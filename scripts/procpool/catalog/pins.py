@@ -10,8 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import doctor
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 from procpool.base.errors import UserError, one_line
 from procpool.catalog.releases import PROJECT
@@ -22,28 +20,6 @@ _SUFFIXES = (".lock", ".toml", ".txt", ".in", ".yml", ".yaml", ".json")
 def names_a_file(argument: str) -> bool:
     """Whether a command-line argument is the path of a file, not a version."""
     return Path(argument).suffix in _SUFFIXES or Path(argument).is_file()
-
-
-def requested_version(argument: str) -> str:
-    """Return the version that a command-line argument means, 1.5.11 for livekit-agents==1.5.11.
-
-    Also for ==1.5.11, v1.5.11 and 1.5.11+procpool.2: see `upstream_version`. Raise `UserError` if
-    it is another package's, or no one version.
-    """
-    text = argument.strip()
-    if text[:1] in "=~<>!" and text:
-        text = f"{PROJECT}{text}"
-    try:
-        requirement = Requirement(text)
-    except InvalidRequirement:
-        return upstream_version(text)
-    if canonicalize_name(requirement.name) != PROJECT and requirement.specifier:
-        raise UserError(f"{argument}: only {PROJECT} has patches, not {requirement.name}")
-    specifiers = list(requirement.specifier)
-    exact = [s for s in specifiers if s.operator in ("==", "===") and not s.version.endswith(".*")]
-    if canonicalize_name(requirement.name) == PROJECT and len(exact) != 1:
-        raise UserError(f"{argument} names no one version: write {PROJECT}==VERSION")
-    return upstream_version(exact[0].version if exact else text)
 
 
 def upstream_version(text: str) -> str:

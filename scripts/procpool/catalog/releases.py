@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 from procpool.base.command import step_parser
 from procpool.base.errors import UserError
@@ -135,26 +137,56 @@ def ends(releases: Iterable[Release], key: Callable[[Release], str]) -> set[str]
     return found
 
 
-def get_release(version: str, patches: Path = PATCHES) -> tuple[Release, Series]:
-    """Return a supported release and its series.
+def named_version(text: str) -> Version | None:
+    """Return the version of upstream's release that a person means by `text`, or None.
 
-    Raise `UserError` that names the supported ones.
+    It is a version (PEP 440), in any of its spellings; a requirement that pins one (PEP 508); the
+    tag `livekit-agents@1.5.11` of livekit/agents; or the name of a wheel or sdist. A label of this
+    project's, 1.5.11+procpool.1, stands for upstream's release.
+    """
+    words = text.strip().strip("\"'")
+    with contextlib.suppress(InvalidRequirement):
+        requirement = Requirement(words)
+        pins = [s for s in requirement.specifier if s.operator in ("==", "===")]
+        if canonicalize_name(requirement.name) == PROJECT and len(pins) == 1:
+            words = pins[0].version
+    name = re.match(r"(?i)livekit[-_.]+agents[-_@ =]+", words)
+    words = (words[name.end() :] if name else words).lstrip("= ")
+    words = re.sub(r"(-(1sdist-)?[a-z0-9]+-[a-z0-9]+-[\w.]+\.whl|\.tar\.gz)$", "", words)
+    try:
+        version = Version(words)
+    except InvalidVersion:
+        return None
+    ours = (version.local or "").startswith("procpool.")
+    return Version(version.public) if ours else version
+
+
+def _nearest(version: Version, releases: Iterable[str]) -> str:
+    """Return the releases next to a version, the older and the newer one."""
+    known = sorted(map(Version, releases))
+    near = [v for v in known if v < version][-1:] + [v for v in known if v > version][:1]
+    return " and ".join(map(str, near)) or "none"
+
+
+def get_release(version: str, patches: Path = PATCHES) -> tuple[Release, Series]:
+    """Return a supported release and its series; `named_version` says what names one.
+
+    Raise `UserError` that names the nearest ones.
     """
     releases = load_releases(patches)
-    with contextlib.suppress(InvalidVersion):  # it falls through to "is not supported"
-        wanted = Version(version)
-        version = next((known for known in releases if Version(known) == wanted), str(wanted))
-    if version not in releases:
-        lines: dict[str, list[str]] = {}
-        for release in releases.values():
-            lines.setdefault(release.series, []).append(release.version)
-        spans = (f"{name}: {' to '.join([v[0], v[-1]])}" for name, v in lines.items())
-        known = "; ".join(spans) or "none"
+    wanted = named_version(version)
+    if wanted is None:
         raise UserError(
-            f"livekit-agents {version} is not supported; supported releases are {known}. To"
-            " add one, run 'nox -s releases'"
+            f"{version[:80]!r} is neither a release nor a file that is there: give one such"
+            f" as {REPORTED}"
         )
-    return releases[version], load_series(releases[version].series, patches)
+    found = next((r for v, r in releases.items() if Version(v) == wanted), None)
+    if found is None:
+        raise UserError(
+            f"{PROJECT} {wanted} is not supported; the nearest are {_nearest(wanted, releases)}."
+            " 'python scripts releases' lists all; a new one: 'nox -s upkeep'"
+        )
+    return found, load_series(found.series, patches)
 
 
 def line_releases(name: str, patches: Path = PATCHES) -> list[Release]:

@@ -56,7 +56,7 @@ def check_pdm(bench: Bench) -> Iterator[str]:
 
     for path, text in originals.items():
         path.write_text(text, "utf-8")
-    project.sh("pdm sync")
+    project.sh("pdm sync --group :all --reinstall")
     only_moved(project, "the environment", installed, project.installed(), RELEASE)
     project.has(RELEASE, "affected", *PLUGINS)
     yield f"pdm: the way back leads to upstream's {RELEASE}"

@@ -12,7 +12,7 @@ from procpool.base.errors import UserError
 
 _MARKER = "<!-- recipe:"
 _RECIPE = re.compile(r"^<!-- recipe: ([a-z-]+) -->\n\n?```(\w*)\n(.*?)^```$", re.M | re.S)
-_MOST_LINES = 8
+_MOST_LINES = 9
 
 
 @dataclass(frozen=True)

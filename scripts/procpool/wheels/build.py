@@ -37,7 +37,8 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 from packaging.version import Version
-from procpool.base.errors import UserError, one_line
+from procpool.base.errors import UserError, one_line, writing
+from procpool.base.scratch import scratch_folder
 from procpool.base.source_date import source_date
 from procpool.catalog.fetch import fetch, verify
 from procpool.catalog.releases import Release
@@ -348,8 +349,11 @@ def build_wheel(
     name = _wheel_name(source, series)
     verify(source, expected_sha256)
     read = _from_wheel if source.suffix == ".whl" else _from_sdist
-    with tempfile.TemporaryDirectory(prefix="livekit-procpool-") as scratch:
-        contents = read(source, Path(scratch).resolve() / "tree", series, name)
+    with (
+        writing(Path(tempfile.gettempdir()), "TMPDIR"),
+        scratch_folder(Path(tempfile.gettempdir()), "livekit-procpool-wheel-") as scratch,
+    ):
+        contents = read(source, scratch / "tree", series, name)
     infos = {info.filename: info for info, _ in contents.members}
     if f"{name.info}/METADATA" not in infos:
         raise UserError(f"the wheel that was built of {source.name} is not of {name.version}")
