@@ -23,6 +23,7 @@ from procpool.wheels import command
 from procpool.wheels.build import build_wheel, environment_stamp
 from procpool.wheels.sbom import SBOM_NAME
 from procpool.wheels.sdist import build_unpacked
+from samples import release
 from wheel.wheelfile import WheelFile
 
 MakeSeries = Callable[..., Series]
@@ -315,3 +316,38 @@ def test_a_date_that_no_zip_file_can_hold(monkeypatch: pytest.MonkeyPatch, secon
     monkeypatch.setenv("SOURCE_DATE_EPOCH", seconds)
     with pytest.raises(UserError, match=f"outside what a zip file can hold.*'{seconds}'"):
         environment_stamp()
+
+
+def test_the_last_line_says_what_to_do(
+    patches: Path,
+    wheel: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(build_wheel_module, "fetch", lambda release, kind: wheel)
+    out = tmp_path / "dist"
+    assert command.main(["v1.0.1", "--patches", str(patches), "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    name = "livekit_agents-1.0.1+procpool.3-py3-none-any.whl"
+    assert said.err == "" and said.out.splitlines()[0].endswith(name)
+    last = said.out.splitlines()[-1]
+    assert last.startswith(f"next: in your project, mkdir -p vendor && cp {out / name} ")
+    assert "doctor.py vendor/" in last and "Vendor the wheel" in last
+    assert "copy the one that you need" in command.what_next([out / name] * 2)
+
+
+def test_more_than_one_wheel_shows_how_far_it_is(
+    make_series: MakeSeries, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = make_series(PATCH)
+    two = [(release("1.0.1"), series), (release("1.0.2"), series)]
+    assert list(command.shown(two)) == two
+    rows = ["1 of 2: 1.0.1+procpool.3 is built", "2 of 2: 1.0.2+procpool.3 is built"]
+    assert capsys.readouterr().err.splitlines() == rows
+    assert list(command.shown(two[:1])) == two[:1]
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    assert list(command.shown(two)) == two
+    assert "is built" not in capsys.readouterr().err

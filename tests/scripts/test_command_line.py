@@ -1,11 +1,13 @@
 """What the steps' command lines say: help, and one line for what the user can mend."""
 
+import ast
 import os
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import run
+from commands import SCRIPTS, run
 from conftest import PATCH
 from procpool import STEPS
 from procpool.catalog.series import Series
@@ -21,8 +23,8 @@ def test_unknown_release_is_one_line(make_series: MakeSeries, tmp_path: Path) ->
     out = tmp_path / "dist"
     result = run("wheel", "9.9.9", "--patches", str(patches), "--out", str(out))
     assert result.returncode == 1 and len(result.stderr.splitlines()) == 1
-    assert "9.9.9 is not supported" in result.stderr and "v1.0.0: 1.0.1" in result.stderr
-    assert "To add one" in result.stderr
+    assert "9.9.9 is not supported; the nearest are 1.0.1" in result.stderr
+    assert "nox -s upkeep" in result.stderr and len(result.stderr) < 200
     assert not out.exists()
 
 
@@ -38,7 +40,7 @@ def test_no_network_is_one_line(make_series: MakeSeries, tmp_path: Path) -> None
     arguments = ("1.0.1", "--patches", str(patches), "--out", str(out))
     result = run("wheel", *arguments, **settings)
     assert result.returncode == 1 and len(result.stderr.splitlines()) == 1, result.stderr
-    assert "check the network" in result.stderr
+    assert "the index does not answer: check the network" in result.stderr
     assert not out.exists() and list(cache.iterdir()) == []
 
 
@@ -46,3 +48,29 @@ def test_no_network_is_one_line(make_series: MakeSeries, tmp_path: Path) -> None
 def test_help(step: str) -> None:
     result = run(step, "--help")
     assert result.returncode == 0 and "usage:" in result.stdout
+
+
+def test_an_old_python_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = runpy.run_path(str(SCRIPTS / "__main__.py"), run_name="start")["main"]
+    monkeypatch.setattr("sys.version_info", (3, 10, 13))
+    assert start(["wheel"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: this is Python 3.10.13, and the steps need 3.11")
+    assert error.count("\n") == 1
+
+
+def test_an_old_python_can_read_the_first_module() -> None:
+    text = (SCRIPTS / "__main__.py").read_text("utf-8")
+    ast.parse(text, feature_version=(3, 9))
+    names = [n for node in ast.parse(text).body if isinstance(node, ast.Import) for n in node.names]
+    assert [name.name for name in names] == ["sys"]
+
+
+def test_an_interrupt_while_modules_are_imported(tmp_path: Path) -> None:
+    (tmp_path / "packaging").mkdir()
+    code = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nsignal.pause()\n"
+    (tmp_path / "packaging" / "__init__.py").write_text(code)
+    result = run("wheel", "1.5.11", PYTHONPATH=str(tmp_path))
+    assert (result.returncode, result.stderr) == (130, "error: interrupted\n")

@@ -61,3 +61,41 @@ def test_cache_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert cache_dir() == tmp_path / "livekit-procpool"
     monkeypatch.setenv("LIVEKIT_PROCPOOL_CACHE", str(tmp_path / "own"))
     assert cache_dir() == tmp_path / "own"
+
+
+@pytest.mark.parametrize(
+    ("said", "meaning"),
+    [
+        ("ProxyError('Unable to connect to proxy')", "the proxy does not let it through"),
+        ("SSLError(SSLCertVerificationError(1, 'x'))", "certificate is not trusted: set PIP_CERT"),
+        ("ERROR: HTTP error 403 Client Error: Forbidden", "the index refuses it"),
+        ("NameResolutionError('no')", "the index's name is not known here"),
+        ("NewConnectionError('[Errno 111] Connection refused')", "the index does not answer"),
+        ("ReadTimeoutError: Read timed out.", "the index does not answer"),
+        ("ERROR: no version (from versions: none)", "did not list a single file"),
+        ("ERROR: No matching distribution found for x", "the index does not have it"),
+        ("OSError: [Errno 13] Permission denied: '/x'", "Permission denied: choose a folder"),
+        ("Traceback\nValueError: odd\n", "pip exited with 2 and said: ValueError: odd"),
+        ("", "pip exited with 2 and said: nothing"),
+        ("No module named pip", "run the scripts through nox"),
+    ],
+)
+def test_why_pip_could_not_download(
+    said: str, meaning: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in fetch_module._PROXIES:
+        monkeypatch.delenv(name, raising=False)
+    target = tmp_path / "scratch" / "files"
+    line = fetch_module._why_not(said, 2, "the wheel", "0" * 64, target)
+    assert meaning in line and "\n" not in line and "(through" not in line
+
+
+def test_a_proxy_and_a_full_disk_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "scratch" / "files"
+    monkeypatch.setenv("PIP_PROXY", "http://me:secret@proxy.invalid")
+    line = fetch_module._why_not("Connection refused", 1, "the wheel", "0", target)
+    assert line.endswith("(through the proxy of PIP_PROXY)") and "secret" not in line
+    monkeypatch.setattr(fetch_module, "_ROOM", 2**60)
+    line = fetch_module._why_not("Connection refused", 1, "the wheel", "0", target)
+    assert f"{tmp_path}: No space left on device: free some space" in line
+    assert line.endswith("LIVEKIT_PROCPOOL_CACHE chooses another folder")

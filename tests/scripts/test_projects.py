@@ -1,9 +1,11 @@
 """Throw-away projects, and what judges one after a recipe."""
 
+import io
 import json
 import os
 import socket
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from procpool.checks.projects import (
     build_strict_plugin,
     free_port,
     locked_versions,
+    merge_toml,
     only_moved,
     run_dockerfile,
     served,
@@ -35,6 +38,7 @@ def project(tmp_path: Path) -> Project:
     [
         ("uv.lock", '[[package]]\nname = "a-b"\nversion = "1+x.1"\n[[package]]\nname = "own"\n'),
         ("poetry.lock", '[[package]]\nname = "a-b"\nversion = "1+x.1"\n'),
+        ("Pipfile.lock", '{"_meta": {}, "default": {"a-b": {"version": "==1+x.1"}, "own": {}}}'),
         ("requirements.txt", "# via b==2\na-b==1+x.1 \\\n    --hash=sha256:0\nc @ file:///c.whl\n"),
     ],
 )
@@ -44,19 +48,63 @@ def test_locked_versions(tmp_path: Path, name: str, text: str) -> None:
 
 
 def test_only_the_patched_wheel_may_move(project: Project) -> None:
-    before = {"livekit-agents": "1.5.11", "numpy": "2.0"}
-    lock = project.folder / "requirements.txt"
-    lock.write_text("livekit-agents==1.5.11+procpool.1\nnumpy==2.0\n")
-    only_moved(project, before, lock.name, "1.5.11+procpool.1")
-    for text, names in (
-        ("livekit-agents==1.5.11\nnumpy==2.0\n", "livekit-agents"),
-        ("livekit-agents==1.5.11+procpool.1\nnumpy==2.1\n", "numpy"),
-        ("livekit-agents==1.5.11+procpool.1\n", "numpy"),
-        ("livekit-agents==1.5.11+procpool.1\nnumpy==2.0\npillow==1\n", "pillow"),
+    before, patched = {"livekit-agents": "1.5.11", "numpy": "2.0"}, "1.5.11+procpool.1"
+    only_moved(project, "lock", before, before | {"livekit-agents": patched}, patched)
+    for after, rows in (
+        (before, r"livekit-agents \(1\.5\.11\+procpool\.1 to 1\.5\.11\)"),
+        ({"livekit-agents": patched, "numpy": "2.1"}, r"numpy \(2\.0 to 2\.1\)"),
+        ({"livekit-agents": patched}, r"numpy \(2\.0 to none\)"),
+        (before | {"livekit-agents": patched, "pillow": "1"}, r"pillow \(none to 1\)"),
     ):
-        lock.write_text(text)
-        with pytest.raises(UserError, match=f"other versions of {names}$"):
-            only_moved(project, before, lock.name, "1.5.11+procpool.1")
+        with pytest.raises(UserError, match=f"^name: lock: other versions of {rows}$"):
+            only_moved(project, "lock", before, after, patched)
+
+
+def test_a_package_with_two_versions_is_read_whole(tmp_path: Path) -> None:
+    rows = '[[package]]\nname = "a"\nversion = "2"\n[[package]]\nname = "a"\nversion = "1"\n'
+    (tmp_path / "uv.lock").write_text(rows)
+    assert locked_versions(tmp_path / "uv.lock") == {"a": "1, 2"}
+
+
+def test_tables_merge(tmp_path: Path) -> None:
+    path = tmp_path / "pyproject.toml"
+    path.write_text('[tool.uv]\nx = ["a"] # why\n[tool.uv.sources]\ntools = { workspace = true }\n')
+    merge_toml(path, '[tool.uv]\nx = ["b"]\n[tool.uv.sources]\nc = { path = "d" }\n[[e]]\nf = 1\n')
+    merge_toml(path, "[[e]]\nf = 2\n")
+    text = path.read_text()
+    assert tomllib.loads(text) == {
+        "tool": {
+            "uv": {"x": ["a", "b"], "sources": {"tools": {"workspace": True}, "c": {"path": "d"}}}
+        },
+        "e": [{"f": 1}, {"f": 2}],
+    }
+    assert "# why" in text
+    with pytest.raises(UserError, match=r"the recipe replaces tool\.uv\.y of pyproject\.toml"):
+        path.write_text("[tool.uv]\ny = 1\n")
+        merge_toml(path, "[tool.uv]\ny = 2\n")
+
+
+class Connection:
+    """A made-up connection that asks for one path."""
+
+    def __init__(self, path: str) -> None:
+        self.request = io.BytesIO(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        self.answer = b""
+
+    def makefile(self, mode: str, *rest: object) -> io.BytesIO:
+        return self.request
+
+    def sendall(self, data: bytes) -> None:
+        self.answer += data
+
+
+def test_a_bucket_has_no_index_documents(tmp_path: Path) -> None:
+    handler = projects.bucket_handler(tmp_path)
+    (tmp_path / "index.html").write_text("page")
+    for path, code in (("/", b"403"), ("/index.html", b"200"), ("/none", b"404")):
+        connection = Connection(path)
+        handler(connection, ("127.0.0.1", 1), None)
+        assert connection.answer.split()[1] == code
 
 
 def test_the_doctor_decides(project: Project) -> None:

@@ -7,8 +7,8 @@ from procpool.base.errors import UserError
 from procpool.base.files import ROOT
 from procpool.catalog.releases import get_release
 from procpool.checks.consumers import RECIPES
-from procpool.checks.projects import AS_OF, RELEASE
 from procpool.checks.recipes import Recipe, check_recipes, read_recipes
+from procpool.checks.starters import AS_OF, RELEASE
 
 README = """\
 # A project
@@ -42,7 +42,7 @@ def test_recipes_are_read_as_they_stand() -> None:
     ("old", "new", "message"),
     [
         ("two-b", "one", "two recipes one"),
-        ("second\n", "2\n3\n4\n5\n6\n", "recipe one has more than 5 lines"),
+        ("second\n", "2\n3\n4\n5\n6\n7\n8\n9\n10\n", "recipe one has more than 9 lines"),
         ("<!-- recipe: one -->\n", "<!-- recipe: one -->\ntext\n", "no fenced block"),
         ("[tool]\n```", "[tool]\n", "no fenced block"),
         ("recipe: one", "recipe: One", "no fenced block"),

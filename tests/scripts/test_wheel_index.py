@@ -2,6 +2,7 @@
 
 import subprocess
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin
 
@@ -25,7 +26,7 @@ def make_wheel(folder: Path, version: str, project: str = "livekit_agents") -> P
 
 def run(fresh: list[Path], out: Path) -> list[Path]:
     with scratch_beside(out) as scratch:
-        return publish(fresh, out, Path(scratch), {"1.0.1"})
+        return publish(fresh, out, scratch, {"1.0.1"})
 
 
 def files(out: Path) -> dict[str, bytes]:
@@ -82,3 +83,14 @@ def test_a_damaged_wheel_changes_nothing(tmp_path: Path, name: str) -> None:
         "simple/index.html",
         "simple/livekit-agents/index.html",
     }
+
+
+def test_side_by_side_no_wheel_is_lost(tmp_path: Path) -> None:
+    versions = [f"1.0.{n}+procpool.1" for n in range(4)]
+    wheels = [make_wheel(tmp_path / version, version) for version in versions]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda wheel: run([wheel], tmp_path / "dist"), wheels))
+    rows = (tmp_path / "dist" / "SHA256SUMS").read_text().splitlines()
+    assert [row.split("  ")[1] for row in rows] == sorted(wheel.name for wheel in wheels)
+    page = (tmp_path / "dist/simple/livekit-agents/index.html").read_text()
+    assert all(version.replace("+", "%2B") in page for version in versions)

@@ -8,8 +8,10 @@ in the cache is verified again and not fetched again. The cache is `$LIVEKIT_PRO
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,7 +21,7 @@ from typing import Literal
 
 from packaging.utils import parse_wheel_filename
 from procpool.base.command import step_parser
-from procpool.base.errors import UserError, os_problem_in, writing
+from procpool.base.errors import UserError, os_problem, os_problem_in, writing
 from procpool.base.files import file_sha256
 from procpool.base.scratch import scratch_folder
 from procpool.catalog.releases import PROJECT, Release, get_release
@@ -77,6 +79,9 @@ def _download(release: Release, kind: Kind, expected: str, target: Path) -> Path
     raise UserError(_why_not(result.stderr, result.returncode, name, expected, target))
 
 
+# Bytes that a download needs: the largest file is 10 MB, and pip keeps it twice.
+_ROOM = 32 * 2**20
+
 _PROXIES = ("PIP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 # What pip says on stderr, and what that means and asks for; the first that is found counts.
 _CAUSES = (
@@ -122,20 +127,23 @@ def _why_not(stderr: str, code: int, name: str, expected: str, target: Path) -> 
         )
     if "No module named pip" in stderr:
         return "pip is not installed for this Python: run the scripts through nox"
-    cache = target.parent.parent
-    if problem := os_problem_in(stderr, f"{cache}, pip's cache or {tempfile.gettempdir()}"):
-        return (
-            f"could not download {name}: {problem}; LIVEKIT_PROCPOOL_CACHE, PIP_CACHE_DIR and"
-            " TMPDIR choose other folders"
-        )
+    # pip takes a disk that fills up while it downloads for a fault of the network
+    places = {"LIVEKIT_PROCPOOL_CACHE": target.parent.parent, "TMPDIR": Path(tempfile.gettempdir())}
+    for variable, folder in places.items():
+        if shutil.disk_usage(folder).free < _ROOM:
+            problem = os_problem(errno.ENOSPC, str(folder))
+            return f"could not download {name}: {problem}; {variable} chooses another folder"
+    if problem_there := os_problem_in(stderr, "pip's cache or another folder of its own"):
+        return f"could not download {name}: {problem_there}; PIP_CACHE_DIR chooses another folder"
     for pattern, meaning in _CAUSES:
         if re.search(pattern, stderr):
             proxies = [n for n in _PROXIES if os.environ.get(n)]
             through = f" (through the proxy of {proxies[0]})" if proxies else ""
             return f"could not download {name}: {meaning}{through}"
-    errors = [line for line in stderr.splitlines() if line.startswith("ERROR:")]
-    said = errors[-1].removeprefix("ERROR:").strip() if errors else f"pip exited with {code}"
-    return f"could not download {name}: check the network, proxy and index settings ({said[:200]})"
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
+    said = [*lines, *errors][-1:] or ["nothing"]
+    return f"could not download {name}: pip exited with {code} and said: {said[0][:200]}"
 
 
 def fetch(release: Release, kind: Kind = "wheel", cache: Path | None = None) -> Path:

@@ -144,7 +144,7 @@ def named_version(text: str) -> Version | None:
     tag `livekit-agents@1.5.11` of livekit/agents; or the name of a wheel or sdist. A label of this
     project's, 1.5.11+procpool.1, stands for upstream's release.
     """
-    words = text.strip().strip("\"'")
+    words = re.sub(r"""^(["'])(.*)\1$""", r"\2", text.strip())
     with contextlib.suppress(InvalidRequirement):
         requirement = Requirement(words)
         pins = [s for s in requirement.specifier if s.operator in ("==", "===")]

@@ -109,7 +109,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     here = Path(sys.executable).parent
     for tool in TOOLS:
         if not (here / tool).exists() and not shutil.which(tool):
-            raise UserError(f"{tool} is not installed beside this Python: run 'nox -s consumers'")
+            raise UserError(
+                f"{tool} is not installed: run 'nox -s consumers'; jq is a package of the system"
+            )
     with tempfile.TemporaryDirectory(prefix="consumers-") as scratch:
         folder = Path(scratch).resolve()
         build_wheel(folder, options.patches)

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -327,12 +327,8 @@ def served(command: str, folder: Path, port: int) -> Iterator[None]:
         server.wait()
 
 
-@contextlib.contextmanager
-def bucket(folder: Path) -> Iterator[int]:
-    """Serve `folder` on a port of this machine as an object store does, until the block ends.
-
-    It has no index documents: whatever ends in a slash is answered with 403. Yields the port.
-    """
+def bucket_handler(folder: Path) -> Callable[..., http.server.SimpleHTTPRequestHandler]:
+    """Return what answers as an object store does: for what ends in a slash, with 403."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def send_head(self) -> io.BytesIO | BinaryIO | None:
@@ -344,8 +340,16 @@ def bucket(folder: Path) -> Iterator[int]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    handler = functools.partial(Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    return functools.partial(Handler, directory=str(folder))
+
+
+@contextlib.contextmanager
+def bucket(folder: Path) -> Iterator[int]:
+    """Serve `folder` on a port of this machine as an object store, until the block ends.
+
+    Yields the port.
+    """
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), bucket_handler(folder)) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
