@@ -163,6 +163,12 @@ def releases(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def upkeep(session: nox.Session) -> None:
+    """Look after new upstream releases: table, try, which hunks fail, which file to open"""
+    step(session, "upkeep", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
 def tables(session: nox.Session) -> None:
     """Write what is computed: tables, figures and versions in README.md and other files."""
     step(session, "tables", *session.posargs)
@@ -260,6 +266,18 @@ def check_wheels(session: nox.Session) -> None:
 
 @nox.session(allow_parallel=True, tags=["products"])
 def consumers(session: nox.Session) -> None:
-    """Run README's recipes for pip, uv and Poetry in throw-away projects; -- NAME: only that."""
+    """Run README's recipes for users' projects in throw-away ones; -- NAME: only that."""
     session.install(*TOOLING, "--group", "consumers")
     session.run("python", "scripts", "check-consumers", *session.posargs)
+
+
+@nox.session(name="check-site", venv_backend="none", default=False)
+def check_site(session: nox.Session) -> None:
+    """Check a folder of wheels that is to be published: -- FOLDER --all"""
+    step(session, "check-site", *session.posargs)
+
+
+@nox.session(name="rehearse-publish", venv_backend="none", tags=["products"])
+def rehearse_publish(session: nox.Session) -> None:
+    """Run the commands of publish.yml that need no GitHub; -- RELEASE …: of these, not of two"""
+    step(session, "check-site", "--rehearse", *session.posargs)

@@ -22,8 +22,10 @@ STEPS = {
     "check-quilt": "checks.quilt",
     "check-wheels": "checks.wheels",
     "check-consumers": "checks.consumers",
+    "check-site": "checks.site",
     "update-releases": "upkeep.update_releases",
     "try-release": "upkeep.try_release",
+    "upkeep": "upkeep.upkeep",
     "tables": "upkeep.tables",
     "upstream-pr": "upstream.pr",
 }

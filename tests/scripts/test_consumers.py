@@ -11,7 +11,7 @@ from installers import Fault, Installers
 from procpool.base.errors import UserError
 from procpool.base.files import ROOT
 from procpool.catalog.releases import PROJECT, get_release
-from procpool.checks import bots, consumers
+from procpool.checks import consumers
 from procpool.checks.consumers import CHECKS, build_wheel, main, make_bench, run_check
 from procpool.checks.projects import NEWER, Bench
 from procpool.checks.recipes import read_recipes
@@ -30,7 +30,7 @@ def installers(monkeypatch: pytest.MonkeyPatch) -> Installers:
     monkeypatch.setattr("procpool.checks.projects.subprocess.run", made)
     monkeypatch.setattr(consumers, "index_url", lambda: "https://index.invalid/simple")
     monkeypatch.setattr(consumers, "build_strict_plugin", lambda folder: folder / "strict.whl")
-    monkeypatch.setattr(bots.shutil, "which", lambda name: name)
+    monkeypatch.setattr("procpool.checks.bots.shutil.which", lambda name: name)
     return made
 
 
@@ -113,7 +113,7 @@ def test_renovate_settings_that_leave_a_plugin(
 def test_without_npm_renovate_is_said_not_to_be_checked(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bots.shutil, "which", lambda name: None)
+    monkeypatch.setattr("procpool.checks.bots.shutil.which", lambda name: None)
     assert run_check("renovate", bench)
     assert "NOT checked: npm is not on PATH" in capsys.readouterr().out
 
@@ -190,7 +190,7 @@ def test_all_checks_run_against_the_served_wheel(
     captured = capsys.readouterr()
     assert captured.err.startswith("error: uv: ") and "new-uv" in captured.out
     monkeypatch.setattr(consumers, "TOOLS", ("no-such-tool",))
-    monkeypatch.setattr(consumers.shutil, "which", lambda name: None)
+    monkeypatch.setattr("procpool.checks.consumers.shutil.which", lambda name: None)
     with pytest.raises(UserError, match="no-such-tool is not installed: run 'nox -s consumers'"):
         main([])
 
