@@ -33,7 +33,7 @@ def _compiled(bench: Bench, name: str, *options: str) -> tuple[Project, dict[str
     (project.folder / "requirements.in").write_text(requirements(bench.strict_plugin))
     compile_ = ["uv", "pip", "compile", "--quiet", "--exclude-newer", AS_OF, *options]
     project.output([*compile_, "requirements.in", "--output-file", "requirements.txt"])
-    project.output(["pip", "install", "--quiet", "-r", "requirements.txt"])
+    project.output(["uv", "pip", "install", "--quiet", "-r", "requirements.txt"])
     project.has(RELEASE, "affected", *PLUGINS, STRICT_MODULE)
     return project, project.installed()
 

@@ -233,6 +233,7 @@ class Bench:
             "NO_PROXY": ",".join(filter(None, [environment.get("NO_PROXY"), "localhost"])),
             "PROCPOOL": str(self.folder),
             "UV_PYTHON_DOWNLOADS": "never",
+            "PIP_NO_COMPILE": "1",
             "PIP_NO_INPUT": "1",
             "PDM_CHECK_UPDATE": "0",
             "PDM_IGNORE_ACTIVE_VENV": "1",
