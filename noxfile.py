@@ -1,31 +1,36 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
-#     "build==1.6.1",
-#     "cyclonedx-python-lib[json-validation]==11.12.0",
-#     "dumb-pypi==1.15.0",
-#     "filelock==4.2.12",
-#     "hatchling==1.33.0",
-#     "nox[uv]==2026.10.20",
-#     "packageurl-python==0.17.6",
-#     "packaging==26.3",
-#     "pathspec==1.1.1",
-#     "pip==26.3",
-#     "pluggy==1.7.0",
-#     "pypi-simple==1.8.0",
-#     "requests==2.34.2",
-#     "rich==15.0.0",
-#     "tomlkit==0.15.2",
-#     "trove-classifiers==2026.9.21.13",
-#     "unidiff==1.0.1",
-#     "uv==0.13.9",
+#     "build==1.6.1; python_version >= '3.11'",
+#     "cyclonedx-python-lib[json-validation]==11.12.0; python_version >= '3.11'",
+#     "dumb-pypi==1.15.0; python_version >= '3.11'",
+#     "filelock==4.2.12; python_version >= '3.11'",
+#     "hatchling==1.33.0; python_version >= '3.11'",
+#     "nox[uv]==2026.10.20; python_version >= '3.11'",
+#     "packageurl-python==0.17.6; python_version >= '3.11'",
+#     "packaging==26.3; python_version >= '3.11'",
+#     "pathspec==1.1.1; python_version >= '3.11'",
+#     "pip==26.3; python_version >= '3.11'",
+#     "pluggy==1.7.0; python_version >= '3.11'",
+#     "pypi-simple==1.8.0; python_version >= '3.11'",
+#     "requests==2.34.2; python_version >= '3.11'",
+#     "rich==15.0.0; python_version >= '3.11'",
+#     "tomlkit==0.15.2; python_version >= '3.11'",
+#     "trove-classifiers==2026.9.21.13; python_version >= '3.11'",
+#     "unidiff==1.0.1; python_version >= '3.11'",
+#     "uv==0.13.9; python_version >= '3.11'",
+#     "nox[uv]; python_version < '3.11'",
 # ]
+#
+# [tool.nox]
+# script-download-python = "never"
 # ///
 """The project's sessions; `nox --list` names them. Each calls a script or pytest, and holds no
 logic.
 
 The block above is what nox and the steps run on, and the one list of it: nox makes that environment
-by itself, and sessions that need it take it from there.
+by itself, and sessions that need it take it from there. On an older Python it asks for nothing but
+nox, so that this file can say what is wrong.
 The tag `ci` is README's test command; `products` checks what people take away. `apply-and-test`,
 `quick` and `control` take `-- --python 3.10`, which may be given more than once, and pytest's own
 arguments after it.
@@ -38,7 +43,13 @@ from pathlib import Path
 
 import nox
 
-nox.needs_version = ">=2026.10.20"
+if sys.version_info < (3, 11):  # noqa: UP036 - nox itself may run on an older one
+    have = ".".join(map(str, sys.version_info[:3]))
+    sys.exit(
+        f"error: this is Python {have}, and nox has to run on 3.11 or newer: make .venv with"
+        " python3.11 or a later one"
+    )
+
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.download_python = "never"

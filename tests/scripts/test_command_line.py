@@ -3,12 +3,14 @@
 import ast
 import os
 import runpy
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from commands import SCRIPTS, run
 from conftest import PATCH
+from packaging.requirements import Requirement
 from procpool import STEPS
 from procpool.catalog.series import Series
 from procpool.upkeep.update_releases import render
@@ -74,3 +76,20 @@ def test_an_interrupt_while_modules_are_imported(tmp_path: Path) -> None:
     (tmp_path / "packaging" / "__init__.py").write_text(code)
     result = run("wheel", "1.5.11", PYTHONPATH=str(tmp_path))
     assert (result.returncode, result.stderr) == (130, "error: interrupted\n")
+
+
+def test_an_old_python_needs_nothing_to_be_told_by_the_noxfile() -> None:
+    text = (SCRIPTS.parent / "noxfile.py").read_text("utf-8")
+    ast.parse(text, feature_version=(3, 9))
+    block = text.partition("# ///\n")[0].replace("# /// script\n", "").replace("# ", "")
+    rows = [Requirement(row) for row in tomllib.loads(block.replace("#\n", ""))["dependencies"]]
+    for python, wanted in (("3.9", ["nox"]), ("3.11", sorted({row.name for row in rows}))):
+        asked = [
+            row.name
+            for row in rows
+            if row.marker and row.marker.evaluate({"python_version": python})
+        ]
+        assert sorted(asked) == wanted
+    assert all(row.marker for row in rows)
+    check = text.index("if sys.version_info < (3, 11)")
+    assert check < text.index("\nfrom procpool") and "nox.needs_version" not in text
