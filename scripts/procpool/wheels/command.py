@@ -68,8 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         nargs="*",
         metavar="version",
         help="a supported release, such as 1.5.11 or livekit-agents==1.5.11, or a requirements.txt,"
-        " uv.lock, poetry.lock, pdm.lock, pylock.toml, Pipfile.lock, environment.yml or script's lock"
-        " that pins one",
+        " uv.lock, poetry.lock, pdm.lock, pylock.toml, Pipfile.lock, environment.yml or lock of a"
+        " script that pins one",
     )
     parser.add_argument("--all", action="store_true", help="every supported release")
     parser.add_argument(
