@@ -131,8 +131,14 @@ def worse(session: nox.Session) -> None:
 
 @nox.session(name="upstream-pr", venv_backend="none", allow_parallel=True, tags=["products"])
 def upstream_pr(session: nox.Session) -> None:
-    """Make the upstream pull request: nox -s upstream-pr -- CLONE BASE; no clone: a stand-in"""
+    """Make the upstream pull requests: nox -s upstream-pr -- CLONE BASE; no clone: a stand-in"""
     step(session, "upstream-pr", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def proposals(session: nox.Session) -> None:
+    """Compare with what else was proposed, in PR_DESCRIPTION.md: nox -s proposals -- CLONE"""
+    step(session, "compare-proposals", *session.posargs)
 
 
 @nox.session(venv_backend="none", default=False)

@@ -28,4 +28,5 @@ STEPS = {
     "upkeep": "upkeep.upkeep",
     "tables": "upkeep.tables",
     "upstream-pr": "upstream.pr",
+    "compare-proposals": "upstream.proposals",
 }

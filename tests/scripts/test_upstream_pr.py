@@ -1,4 +1,4 @@
-"""The upstream branch: what is committed, and that a clone is left as it was when that fails."""
+"""The pull requests for upstream: what each brings, what its text says, and the log calls."""
 
 import re
 import subprocess
@@ -9,23 +9,40 @@ from commands import run
 from procpool.base.errors import UserError
 from procpool.base.files import ROOT
 from procpool.catalog.series import idea_of, load_all_series
-from procpool.patching.patch import split
-from procpool.upstream.gates import _harmless, _log_calls, git
+from procpool.patching.patch import read_header
+from procpool.upstream.gates import NEW_TESTS, _harmless, _log_calls, git
 from procpool.upstream.pr import (
     BEGIN,
     END,
-    added_tests,
-    check_branch,
-    description,
+    choose,
     final_series,
-    listing,
-    mail,
-    parse_prefix,
-    upstreamable,
+    is_url,
+    message,
+    split_series,
 )
+from procpool.upstream.requests import (
+    TITLE_LENGTH,
+    Lines,
+    Request,
+    added_tests,
+    cost,
+    header_of,
+    items_of,
+    load_requests,
+    reproduction,
+    table_of,
+    text_of,
+    texts_by_idea,
+)
+from procpool.upstream.weave import weave
 
-PATCHES = upstreamable(final_series()[0])
 FOLDER = ROOT / "patches"
+OURS = split_series(final_series()[0])[1]
+IDEAS = [idea_of(text) for text in OURS]
+TEXTS = texts_by_idea(OURS)
+REQUESTS = load_requests(FOLDER, IDEAS)
+DESCRIPTION = (ROOT / "PR_DESCRIPTION.md").read_text("utf-8")
+BY_NAME = pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: request.name)
 
 
 @pytest.fixture
@@ -50,20 +67,167 @@ def state(clone: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("text", "last"), [("1", 1), ("1-2", 2), ("1-6", 6)])
-def test_a_prefix(text: str, last: int) -> None:
-    assert parse_prefix(text, 6) == last
+def text(request: Request) -> str:
+    """Return the text of a request as it is after gates that found nothing."""
+    number = request.number - 1
+    below = REQUESTS[number - 1] if number else None
+    remarks = {"mypy": "no error", "reproduction": "it prints `this`", "ruff check": ""}
+    return text_of(request, TEXTS, FOLDER, below=below, base="`0123`", remarks=remarks)
 
 
-@pytest.mark.parametrize("text", ["2", "2-3", "1-7", "1-0", "0", "", "one", "1-2-3"])
-def test_what_is_no_prefix(text: str) -> None:
-    with pytest.raises(UserError, match="give 1-N"):
-        parse_prefix(text, 6)
+def test_every_idea_is_in_one_request() -> None:
+    assert sorted(idea for request in REQUESTS for idea in request.ideas) == sorted(IDEAS)
+    assert [request.number for request in REQUESTS] == list(range(1, 7))
 
 
-def test_every_patch_of_the_newest_series_has_tests() -> None:
-    found = [added_tests(idea_of(patch), FOLDER) for patch in PATCHES]
-    assert len(set(found)) == len(found) and all(path.is_file() for path in found)
+@BY_NAME
+def test_a_title_has_upstreams_form(request_: Request) -> None:
+    assert re.fullmatch(r"(fix|feat)\((ipc|worker)\): [a-z].*[^.]", request_.title)
+    assert len(request_.title) <= TITLE_LENGTH
+
+
+@BY_NAME
+def test_a_reproduction_is_short(request_: Request) -> None:
+    compile(request_.script, request_.name, "exec")
+    assert 0 < len([line for line in request_.script.splitlines() if line]) <= 20
+    assert not re.fullmatch(request_.before, "") and not re.fullmatch(request_.after, "")
+
+
+@BY_NAME
+def test_a_text_claims_what_its_request_does(request_: Request) -> None:
+    made = text(request_)
+    for idea, patch in TEXTS.items():
+        assert (f"**{header_of(patch).subject}**" in made) == (idea in request_.ideas)
+        for section in ("Guarantees", "Risk and compatibility"):
+            for item in items_of(section, [idea]).split("\n- "):
+                assert (item.removeprefix("- ") in made) == (not item or idea in request_.ideas)
+    assert "<!--" not in made and "\n\n\n\n" not in made
+    headings = re.findall(r"^## (.*)$", made, re.MULTILINE)
+    assert headings[0] == "What breaks" and headings[-1] == "How it was tested"
+    assert {"What to look at first", "Left out, and why", "What it costs"} <= set(headings)
+    assert request_.script in made and "On `0123`: it prints `this`." in made
+    assert "- mypy: no error" in made and "ruff check" not in made
+
+
+def test_a_text_says_what_it_is_stacked_on() -> None:
+    first, second, *_ = map(text, REQUESTS)
+    assert first.startswith(
+        "Request 1 of 6 for livekit/agents#5868. It needs nothing of the others"
+    )
+    assert second.startswith("Request 2 of 6 for livekit/agents#4857 and livekit/agents#5868.")
+    assert "stacked on request 1 (`fix/bound-the-wait`)" in second
+
+
+@BY_NAME
+def test_what_a_request_costs_is_counted(request_: Request) -> None:
+    code, tests = cost(request_, TEXTS, FOLDER)
+    assert f"{code} lines of code in " in text(request_)
+    assert f"{code.changed + tests.changed} changed lines" in text(request_)
+
+
+def test_lines_are_those_of_git() -> None:
+    patch = TEXTS["bound-the-wait"]
+    result = subprocess.run(["git", "apply", "--numstat", patch], capture_output=True, text=True)
+    added, removed, _ = result.stdout.split()
+    request = REQUESTS[0]
+    assert cost(request, TEXTS, FOLDER)[0] == Lines(int(added), int(removed))
+
+
+def test_every_guarantee_is_of_an_idea() -> None:
+    for section in ("Guarantees", "Risk and compatibility"):
+        part = DESCRIPTION.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+        items = re.findall(r"^- (.*)$", part, re.MULTILINE)
+        marks = [re.match(r"<!-- ([a-z-]+) --> ", item) for item in items]
+        assert items and all(mark and mark[1] in IDEAS for mark in marks)
+    assert all(items_of("Guarantees", [idea]) for idea in IDEAS)
+
+
+def test_the_table_of_the_requests_is_up_to_date() -> None:
+    written = DESCRIPTION.partition(f"{BEGIN}\n")[2].partition(f"{END}\n")[0]
+    assert written == table_of(REQUESTS, TEXTS, FOLDER), "run python scripts upstream-pr --table"
+
+
+def test_the_first_request_has_the_script_of_the_report() -> None:
+    assert REQUESTS[0].script == reproduction(DESCRIPTION) != ""
+
+
+def table(folder: Path, text: str, prose: str | None = None) -> Path:
+    """Write a table of requests, and the prose of one with the name "one"."""
+    (folder / "requests").mkdir(parents=True)
+    (folder / "requests.toml").write_text(text)
+    if prose is not None:
+        (folder / "requests" / "one.md").write_text(prose)
+    return folder
+
+
+ROW = '[[requests]]\nname = "one"\nideas = ["a"]\nbefore = "b"\nafter = "c"\n'
+PROSE = (FOLDER / "requests" / "tell-the-server.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("row", "prose", "words"),
+    [
+        (ROW.replace('"a"', '"b"'), PROSE, "a is in 0 requests"),
+        (ROW.replace('"a"', '"a", "a"'), PROSE, "a is in 2 requests"),
+        (ROW.replace("before", "until"), PROSE, "requests.toml is damaged: 'before'"),
+        (ROW.replace("=", "", 1), PROSE, "requests.toml is damaged"),
+        (ROW, None, "one.md is missing"),
+        (ROW, PROSE.replace("# fix(worker)", "# Fix"), "the title is 'Fix: tell"),
+        (ROW, PROSE.replace("launched", "launched " + "x" * 40, 1), "at most 72"),
+        (ROW, PROSE.replace("## Left out, and why", "## Rest"), "no section '## Left out"),
+    ],
+)
+def test_a_table_that_is_wrong(tmp_path: Path, row: str, prose: str | None, words: str) -> None:
+    with pytest.raises(UserError, match=re.escape(words)):
+        load_requests(table(tmp_path, row, prose), ["a"])
+
+
+def test_what_upstream_has_is_in_no_request() -> None:
+    left = load_requests(FOLDER, [idea for idea in IDEAS if idea != "bound-the-wait"])
+    assert left[0].ideas == () and [request.number for request in choose(left, 2)] == [2]
+    with pytest.raises(UserError, match="--request 1: upstream has all of it"):
+        choose(left, 1)
+
+
+@pytest.mark.parametrize("number", [0, 7, -1])
+def test_a_request_that_is_none(number: int) -> None:
+    with pytest.raises(UserError, match=r"give a number from 1 to 6"):
+        choose(REQUESTS, number)
+
+
+def test_the_tests_of_ideas_weave_as_git_applies_them(tmp_path: Path) -> None:
+    patches = [added_tests(idea, FOLDER) for idea in IDEAS]
+    woven = weave(patches, NEW_TESTS)
+    for number, patch in enumerate(patches, 1):
+        subprocess.run(["git", "apply", patch], cwd=tmp_path, check=True)
+        assert woven.text(IDEAS[:number]) == (tmp_path / NEW_TESTS).read_text()
+
+
+def test_the_tests_of_some_ideas() -> None:
+    woven = weave([added_tests(idea, FOLDER) for idea in IDEAS], NEW_TESTS)
+    done: set[str] = set()
+    for request in REQUESTS:
+        for idea in request.ideas:
+            before = woven.text(done)
+            done.add(idea)
+            now = woven.text(done)
+            compile(now, NEW_TESTS, "exec")
+            assert now.count("\nasync def test_") > before.count("\nasync def test_")
+
+
+def test_patches_that_do_not_weave(tmp_path: Path) -> None:
+    first, second = (added_tests(idea, FOLDER) for idea in ("bound-the-wait", "respawn"))
+    with pytest.raises(
+        UserError, match=r"respawn.patch does not fit tests/test_proc_pool.py, line"
+    ):
+        weave([first, second], NEW_TESTS)
+    with pytest.raises(UserError, match=r"changes tests/test_proc_pool.py: keep it to other"):
+        weave([first], "other")
+
+
+def test_an_idea_without_tests(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="respawn has no tests for upstream"):
+        added_tests("respawn", tmp_path)
 
 
 def test_the_series_of_a_preview_is_not_for_upstream() -> None:
@@ -71,47 +235,25 @@ def test_the_series_of_a_preview_is_not_for_upstream() -> None:
     assert "v2.0.0b1" not in [series.name for series in final_series()]
 
 
-def test_mail_leaves_out_what_only_this_project_needs() -> None:
-    patch = PATCHES[0]
-    text = mail(patch, "Jane Doe <jane@example.invalid>")
-    assert "\nFrom: Jane Doe <jane@example.invalid>\n" in text
-    assert "Forwarded" not in text and "Last-Update" not in text and "\nBug: https" in text
-    assert split(text)[1] == split(patch.read_text())[1]
+def test_a_message_leaves_out_what_only_this_project_needs() -> None:
+    patch = TEXTS["bound-the-wait"]
+    made = message(header_of(patch))
+    subject = read_header(patch.read_text(), "it").subject
+    assert made.startswith(f"{subject}\n\n") and "\nBug: https" in made
+    assert "Forwarded" not in made and "Last-Update" not in made
 
 
-def test_a_part_of_the_series_says_so() -> None:
-    title, text = description(PATCHES[:2], PATCHES)
-    assert title == "ipc: bound the wait for a process; ipc: back off when spawns keep failing"
-    assert (
-        f"patches 1 to 2 of the {len(PATCHES)}" in text
-        and "Back-off: the first replacement" in text
-    )
-    assert "reported as `JS_FAILED`" not in text and "waits for the clean-up" not in text
-    assert "#4857" not in description(PATCHES[:1], PATCHES)[1]
-
-
-def test_the_whole_series() -> None:
-    title, text = description(PATCHES, PATCHES)
-    whole = (ROOT / "PR_DESCRIPTION.md").read_text()
-    assert f"# {title}" == whole.splitlines()[0] and title not in text
-    assert BEGIN + listing(PATCHES) + END in whole
-    assert "is part of a series" not in text and "reported as `JS_FAILED`" in text
-    # nothing else was left out, and no mark is left but those of the figures
-    words = re.sub(r"<!-- ([a-z-]+|patches:.*|end of patches) -->", "", whole).split()
-    assert ["#", *title.split(), *text.split()] == words
-    assert len(re.findall("<!--", text)) == 2
-
-
-def test_the_script_of_the_description_is_short() -> None:
-    [script] = re.findall(r"```python\n(.*?)```", description(PATCHES, PATCHES)[1], re.DOTALL)
-    assert len([line for line in script.splitlines() if line]) <= 20
-
-
-@pytest.mark.parametrize("branch", ["main", "main/part", "no..name"])
-def test_a_branch_that_cannot_be_made(clone: Path, branch: str) -> None:
-    with pytest.raises(UserError, match="--branch"):
-        check_branch(clone, branch)
-    check_branch(clone, "maintenance")
+@pytest.mark.parametrize(
+    ("clone", "url"),
+    [
+        ("https://example.invalid/agents.git", True),
+        ("git@example.invalid:livekit/agents", True),
+        ("../agents", False),
+        ("C:agents", False),
+    ],
+)
+def test_what_is_a_url(clone: str, url: bool) -> None:
+    assert is_url(clone) == url
 
 
 @pytest.mark.parametrize(
@@ -119,18 +261,19 @@ def test_a_branch_that_cannot_be_made(clone: Path, branch: str) -> None:
     [
         (["main"], ["base main", "hunk", "proc_pool.py", "bound-the-wait/"]),
         (["nowhere"], ["no ref nowhere"]),
-        (["main", "--branch", "main"], ["has a branch main"]),
         (["main", "--author", "nobody"], ["not an author"]),
-        (["main", "--prefix", "2-3"], ["give 1-N"]),
+        (["main", "--request", "7"], ["give a number from 1 to 6"]),
+        (["--request", "one"], ["invalid int value"]),
     ],
 )
-def test_a_failure_is_one_line_and_leaves_the_clone(
+def test_a_failure_says_what_to_do_and_leaves_the_clone(
     clone: Path, arguments: list[str], words: list[str]
 ) -> None:
     before = state(clone)
     result: subprocess.CompletedProcess[str] = run("upstream-pr", str(clone), *arguments)
-    assert result.returncode == 1
-    assert len(result.stderr.splitlines()) == 1 and all(word in result.stderr for word in words)
+    assert result.returncode in (1, 2)
+    [line] = result.stderr.splitlines()[-1:]
+    assert all(word in line for word in words) and "Traceback" not in result.stderr
     assert state(clone) == before
 
 

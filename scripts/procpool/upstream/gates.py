@@ -1,36 +1,54 @@
 """Run upstream's own checks on a checkout of livekit/agents, with the tools that it pins.
 
-They are those of its makefile and workflows (ruff format, ruff check, mypy, `pytest --unit`), the
-rule of its REVIEW.md for log calls. Then the new tests: on the code before its fix, each must fail.
+They are those of its makefile and workflows (ruff format, ruff check, mypy, `pytest --unit`), and
+the rule of its REVIEW.md for log calls. Then what a request claims: its script must print what it
+says without and with it, and on the code before its fix, each new test must fail.
+
+What has passed, and what was found on which commit, is kept in a file, so that a run can go on.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import json
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from procpool.base.errors import UserError
+from procpool.base.files import replace_file
 from procpool.base.git import git as run_git
 from procpool.base.pythons import choose_python, installed_pythons, uv
 from procpool.catalog.releases import newest_release
 from procpool.suite.outcomes import Outcome, read_outcomes
+from procpool.upstream.requests import Request
 
 NEW_TESTS = "tests/test_proc_pool.py"
-# The modules of upstream's that touch the pool.
-_UPSTREAM_TESTS = (
-    "tests/test_ipc.py",
-    "tests/test_worker_connection.py",
-    "tests/test_drain_timeout.py",
-)
+# Upstream's test modules that can see a change of the pool or of the worker: by what they name.
+_TOUCHED = re.compile(r"\bipc\b|AgentServer|WorkerOptions|proc_pool|duplex")
+_UNIT = re.compile(r"pytest\.mark\.unit\b")
 # What a log call may carry beside its message: nothing of a job but its id.
 _LOG_KEYS = {"job_id", "attempt"}
-_TIMEOUT = 900  # seconds, for one check
+# Seconds that each gate may take on a busy machine; an idle one takes a tenth.
+LIMITS = {
+    "ruff format": 300,
+    "ruff check": 300,
+    "mypy": 1800,
+    "log calls": 60,
+    "reproduction": 600,
+    "tests": 2400,
+    "new tests on the base": 900,
+    "new tests before each fix": 1800,
+}
 
 
 def git(repository: Path, *arguments: str, **environment: str) -> str:
@@ -81,146 +99,255 @@ def make_environment(checkout: Path, folder: Path, patches: Path) -> Path:
     return interpreter
 
 
+@dataclass
+class Record:
+    """What has been found out, kept in a file so that a run can be resumed.
+
+    `environment` is the interpreter once all is installed. `passed` maps a gate, "COMMITS NAME", to
+    its remark; `errors` maps a commit to what mypy says of it, and `broken` to the tests of
+    upstream's that do not pass there.
+    """
+
+    path: Path
+    environment: str = ""
+    passed: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, list[str]] = field(default_factory=dict)
+    broken: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        """Return the record in a JSON file that `write` wrote, an empty one if there is no file.
+
+        Raises `UserError` if it is damaged.
+        """
+        try:
+            return cls(path, **json.loads(_text(path) or "{}"))
+        except (ValueError, TypeError):
+            raise UserError(f"{path} is damaged: leave out --resume, or delete it") from None
+
+    def write(self) -> None:
+        """Write the file."""
+        values = {name: value for name, value in vars(self).items() if name != "path"}
+        replace_file(self.path, json.dumps(values, indent=1) + "\n")
+
+
+class TooLong(Exception):
+    """A gate has reached its time limit."""
+
+
 class Gates:
     """The checks. Each returns what is wrong, or an empty text, and a remark for the report."""
 
-    def __init__(self, branch: Path, base: Path, folder: Path, patches: Path) -> None:
-        """`branch` is a checkout of the branch, `base` one of its base with the new tests.
-
-        `folder` is an empty directory for the environment and the reports, `patches` that of the
-        series.
+    def __init__(self, request: Request, branch: Path, base: Path, record: Record) -> None:
+        """`branch` is a checkout of the request, `base` one of what it is stacked on, with the new
+        tests of the request. Reports go into the folder of `record`.
         """
-        self.branch, self.base, self.folder = branch, base, folder
-        self.python = make_environment(branch, folder, patches)
+        self.request, self.branch, self.base, self.record = request, branch, base, record
+        self.folder = record.path.parent
+        self.commit, self.below = (git(path, "rev-parse", "HEAD") for path in (branch, base))
+        self.deadline = time.monotonic() + max(LIMITS.values())
+        # the checkout and the shell line of the command that ran last
+        self.ran: tuple[Path, str] | None = None
 
-    def _run(
+    def run(
         self, checkout: Path, *arguments: str, **environ: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a module of the environment in a checkout, so that it sees the checkout's package."""
+        """Run the environment's Python in a checkout, so that it sees the checkout's package.
+
+        Raises `TooLong` when the gate's time is over, with all that was started killed.
+        """
         package = str(checkout / "livekit-agents")
-        paths = {"PYTHONPATH": os.pathsep.join([str(checkout), package]), "MYPYPATH": package}
-        try:
-            return subprocess.run(
-                [str(self.python), "-m", *arguments],
-                cwd=checkout,
-                env=os.environ | paths | environ,
-                capture_output=True,
-                text=True,
-                timeout=_TIMEOUT,
-            )
-        except subprocess.TimeoutExpired:
-            raise UserError(f"{' '.join(arguments[:2])} did not end within {_TIMEOUT} s") from None
+        environ |= {
+            "PYTHONPATH": os.pathsep.join([str(checkout), package]),
+            "MYPYPATH": package,
+        }
+        command = [self.record.environment, *arguments]
+        settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in environ.items())
+        self.ran = checkout, f"cd {shlex.quote(str(checkout))} && {settings} {shlex.join(command)}"
+        with subprocess.Popen(
+            command,
+            cwd=checkout,
+            env=os.environ | environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            try:
+                out, err = process.communicate(timeout=max(self.deadline - time.monotonic(), 0))
+            except BaseException as error:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise TooLong from None
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     def ruff_format(self) -> tuple[str, str]:
         """Run `ruff format --check .` with the checkout's settings."""
-        result = self._run(self.branch, "ruff", "format", "--check", ".")
-        return (result.stdout + result.stderr if result.returncode else ""), ""
+        result = self.run(self.branch, "-m", "ruff", "format", "--check", ".")
+        return (result.stdout + result.stderr if result.returncode else ""), "nothing to change"
 
     def ruff_check(self) -> tuple[str, str]:
         """Run `ruff check .` with the checkout's settings."""
-        result = self._run(self.branch, "ruff", "check", ".")
-        return (result.stdout + result.stderr if result.returncode else ""), ""
+        result = self.run(self.branch, "-m", "ruff", "check", ".")
+        return (result.stdout + result.stderr if result.returncode else ""), "nothing found"
+
+    def _mypy(self, checkout: Path, commit: str) -> list[str]:
+        """Return mypy's errors in a checkout, without line numbers; `UserError` if it can't run."""
+        if commit not in self.record.errors:
+            cache = f"--cache-dir={self.folder / 'mypy'}"
+            options = ["--platform=linux", cache, "-p", "livekit.agents"]
+            result = self.run(checkout, "-m", "mypy", *options)
+            lines = [line for line in result.stdout.splitlines() if ": error: " in line]
+            if result.returncode not in (0, 1) or (result.returncode and not lines):
+                raise UserError(f"mypy failed: {(result.stdout + result.stderr)[-500:]}")
+            self.record.errors[commit] = sorted({re.sub(r":\d+: ", ": ", line) for line in lines})
+        return self.record.errors[commit]
 
     def mypy(self) -> tuple[str, str]:
         """Run mypy on the package with the checkout's settings; errors of the base do not count.
 
         Upstream installs every plugin first. Here they are missing, on the branch as on the base.
         """
+        on_base = self._mypy(self.base, self.below)
+        found = self._mypy(self.branch, self.commit)
+        new = sorted(set(found) - set(on_base))
+        return "\n".join(new), f"{len(found)} errors, as on the base" if found else "no error"
 
-        def errors(checkout: Path) -> set[str]:
-            cache = f"--cache-dir={self.folder / 'mypy'}"
-            result = self._run(checkout, "mypy", "--platform=linux", cache, "-p", "livekit.agents")
-            lines = [line for line in result.stdout.splitlines() if ": error: " in line]
-            if result.returncode not in (0, 1) or (result.returncode and not lines):
-                raise UserError(f"mypy failed: {(result.stdout + result.stderr)[-500:]}")
-            return {re.sub(r":\d+: ", ": ", line) for line in lines}
-
-        found = errors(self.branch)
-        if not found:
-            return "", "no error"
-        return "\n".join(sorted(found - errors(self.base))), f"{len(found)} errors, as on the base"
+    def reproduction(self) -> tuple[str, str]:
+        """Run the request's script on the base and on the branch: it must print what it says."""
+        script = self.folder / "reproduction.py"
+        script.write_text(self.request.script, "utf-8")
+        printed, errors = [], ""
+        for checkout, wanted in (
+            (self.base, self.request.before),
+            (self.branch, self.request.after),
+        ):
+            result = self.run(checkout, str(script))
+            last = (result.stdout.splitlines() or ["nothing"])[-1].strip()
+            if not re.fullmatch(wanted, last):
+                said = f"{result.stderr[-3000:]}\n{checkout}: printed {last!r}, not {wanted!r}"
+                return f"{errors}{said}", ""
+            printed.append(last)
+        before, after = printed
+        return "", f"without the change it prints `{before}`, with it `{after}`"
 
     def _pytest(
-        self, checkout: Path, modules: list[str], **environ: str
+        self, checkout: Path, modules: Collection[str], **environ: str
     ) -> tuple[str, dict[str, Outcome]]:
         """Run test modules as upstream's unit gate does.
 
         Returns what pytest printed, and the outcome of every test. Raises `UserError` if no test
         ran.
         """
-        settings = (checkout / "pyproject.toml").read_text("utf-8")
+        settings = _text(checkout / "pyproject.toml")
         unit = ["--unit"] if "select with --unit" in settings else []
         report = self.folder / "report.xml"
         report.unlink(missing_ok=True)
         # pytest's own tracebacks parse the sources, which some Python 3.11 can't in a deep stack
         options = ["-q", "--tb=native", "-p", "no:cacheprovider", f"--junitxml={report}"]
-        result = self._run(checkout, "pytest", *modules, *unit, *options, **environ)
+        result = self.run(checkout, "-m", "pytest", *modules, *unit, *options, **environ)
         output = result.stdout + result.stderr
         if not report.is_file() or not (outcomes := read_outcomes(report)):
             raise UserError(f"pytest ran no test: {output.strip()[-500:]}")
         return output, outcomes
 
-    def tests(self) -> tuple[str, str]:
-        """Run upstream's tests that touch the pool, and the new ones, on the branch.
+    def _twice(
+        self, checkout: Path, modules: Collection[str]
+    ) -> tuple[str, set[str], set[str], set[str]]:
+        """Run test modules, and again one test at a time those in which some do not pass.
 
         Upstream runs the tests of a module side by side, each with its own children, which on a
-        loaded host takes some of upstream's own past their limits: if only such fail, all are run
-        again one at a time, and the remark says which fail side by side on the base. The new tests
-        must pass side by side.
+        busy host takes some past their limits. Returns what pytest printed last, the names of all
+        tests, of those that did not pass side by side, and of those that did not pass at all.
         """
-        modules = [m for m in (*_UPSTREAM_TESTS, NEW_TESTS) if (self.branch / m).is_file()]
-        output, outcomes = self._pytest(self.branch, modules)
-        remark = f"{len(outcomes)} passed in {', '.join(modules)}"
-        failed = _not_passed(outcomes)
-        if failed and not any(f"{Path(NEW_TESTS).stem}::" in name for name in failed):
-            _, on_base = self._pytest(self.base, [m for m in modules if m != NEW_TESTS])
-            remark += f"; one at a time, as side by side {', '.join(failed)} did not pass"
-            remark += f"; on the base: {', '.join(_not_passed(on_base)) or 'all did'}"
-            output, outcomes = self._pytest(self.branch, modules, LK_TEST_CONCURRENCY="0")
-            failed = _not_passed(outcomes)
-        if failed:
-            return f"{output[-5000:]}\nnot passed: {', '.join(failed)}", ""
+        output, outcomes = self._pytest(checkout, modules)
+        first = not_passed(outcomes)
+        ran = {name for name in first if outcomes[name].not_run != "skipped"}
+        again = [module for module in modules if any(_is_of(name, module) for name in ran)]
+        if not again:
+            return output, set(outcomes), first, first
+        output, alone = self._pytest(checkout, again, LK_TEST_CONCURRENCY="0")
+        return output, set(outcomes), first, first - (alone.keys() - not_passed(alone))
+
+    def tests(self) -> tuple[str, str]:
+        """Run upstream's tests that can see the pool, before and after, and all new ones after.
+
+        What does not pass before, not even one test at a time, does not count.
+        """
+        modules = upstream_tests(self.branch)
+        if modules and self.below not in self.record.broken:
+            *_, broken = self._twice(self.base, modules)
+            self.record.broken[self.below] = sorted(broken)
+        before = set(self.record.broken.get(self.below, ()))
+        output, names, first, broken = self._twice(self.branch, [*modules, NEW_TESTS])
+        self.record.broken[self.commit] = sorted(n for n in broken if not _is_of(n, NEW_TESTS))
+        if wrong := sorted(broken - before):
+            return f"{output[-5000:]}\nnot passed: {', '.join(wrong)}", ""
+        new = sum(_is_of(name, NEW_TESTS) for name in names)
+        remark = f"{len(names - broken) - new} of upstream's tests and all {new} new ones pass"
+        remark += f" ({', '.join(Path(m).stem for m in [*modules, NEW_TESTS])})"
+        if slow := sorted(first - broken):
+            remark += f"; {len(slow)} passed one at a time only: {_short(slow)}"
+        if broken:
+            remark += f"; {len(broken)} pass neither before nor after: {_short(sorted(broken))}"
         return "", remark
 
+    def _fail_only(self, checkout: Path, wanted: set[str]) -> str:
+        """Run the new tests in a checkout: exactly the functions `wanted` must fail.
+
+        What fails beside them on a busy host gets a second try, one test at a time. Returns what is
+        wrong.
+        """
+        output, outcomes = self._pytest(checkout, [NEW_TESTS])
+        if _functions(not_passed(outcomes)) > wanted:
+            output, alone = self._pytest(checkout, [NEW_TESTS], LK_TEST_CONCURRENCY="0")
+            outcomes = {
+                name: outcome if _functions([name]) <= wanted else alone.get(name, outcome)
+                for name, outcome in outcomes.items()
+            }
+        failed = _functions(name for name, outcome in outcomes.items() if outcome.failed)
+        if failed == wanted == _functions(not_passed(outcomes)):
+            return ""
+        wrong = [f"did not fail: {', '.join(sorted(wanted - failed))}"] if wanted - failed else []
+        if others := _functions(not_passed(outcomes)) - wanted:
+            wrong.append(f"failed too: {', '.join(sorted(others))}")
+        return f"{output[-5000:]}\n{'; '.join(wrong) or 'did not run'}"
+
     def tests_on_base(self) -> tuple[str, str]:
-        """Run the new tests on the base; each must fail there."""
-        output, outcomes = self._pytest(self.base, [NEW_TESTS])
-        wrong = [name for name, outcome in outcomes.items() if not outcome.failed]
-        failed = len(outcomes) - len(wrong)
-        return (
-            f"{output[-5000:]}\ndid not fail: {', '.join(wrong)}" if wrong else "",
-            f"{failed} of {len(outcomes)} fail without the fix",
-        )
+        """Run the new tests on the base: those of this request must fail, and only those."""
+        own = _defined(_text(self.branch / NEW_TESTS)) - self._defined_at(self.below)
+        return self._fail_only(self.base, own), f"{len(own)} of {len(own)} fail without the change"
 
     def each_commit(self) -> tuple[str, str]:
         """Run the new tests of each commit on the code before its fix: only its own must fail.
 
         So every commit of the branch leaves its tests passing, and no test passes by a later fix.
         """
-        since = git(self.base, "rev-parse", "HEAD")
-        commits = git(self.branch, "rev-list", "--reverse", f"{since}..HEAD").split()
+        commits = git(self.branch, "rev-list", "--reverse", f"{self.below}..HEAD").split()
+        if len(commits) == 2:
+            return "", "one fix: this is the gate before"
         step = self.folder / "step"
-        git(
-            self.folder,
-            "clone",
-            "--quiet",
-            "--shared",
-            "--no-checkout",
-            str(self.branch),
-            step.name,
-        )
-        known: set[str] = set()
+        if not step.exists():
+            clone = ["clone", "--quiet", "--shared", "--no-checkout"]
+            git(self.folder, *clone, str(self.branch), step.name)
+        git(step, "fetch", "--quiet", "origin", "HEAD")
+        known = self._defined_at(self.below)
         for fix, tests in zip(commits[::2], commits[1::2], strict=True):
             git(step, "checkout", "--quiet", "--force", "--detach", f"{fix}^")
             git(step, "checkout", "--quiet", tests, "--", NEW_TESTS)
-            output, outcomes = self._pytest(step, [NEW_TESTS])
-            added = outcomes.keys() - known
-            if set(_not_passed(outcomes)) != added:
-                subject = git(step, "log", "-1", "--format=%s", fix)
-                failed = ", ".join(_not_passed(outcomes)) or "none"
-                return f"{output[-5000:]}\nbefore '{subject}' failed: {failed}", ""
-            known |= added
+            defined = _defined(_text(step / NEW_TESTS))
+            if wrong := self._fail_only(step, defined - known):
+                return f"{wrong} (before '{git(step, 'log', '-1', '--format=%s', fix)}')", ""
+            known = defined
         return "", f"each of {len(commits) // 2} fixes is what its test needs"
+
+    def _defined_at(self, commit: str) -> set[str]:
+        """Return the test functions that the new tests have at a commit of the base."""
+        if not git(self.base, "ls-tree", commit, "--", NEW_TESTS):
+            return set()
+        return _defined(git(self.base, "show", f"{commit}:{NEW_TESTS}"))
 
     def log_calls(self) -> tuple[str, str]:
         """Check every log call in the files that differ from the base and is not in the base.
@@ -241,12 +368,53 @@ class Gates:
                     count += 1
                     if not _harmless(call):
                         wrong.append(f"{name}:{call.lineno}: {ast.unparse(call)}")
-        return "\n".join(wrong), f"{count} new log calls in {len(changed)} files"
+        files = "file" if len(changed) == 1 else "files"
+        calls = "log call" if count == 1 else "log calls"
+        remark = f"{count} new {calls} in {len(changed)} {files}, nothing of a job but its id"
+        return "\n".join(wrong), remark
 
 
-def _not_passed(outcomes: dict[str, Outcome]) -> list[str]:
+def upstream_tests(checkout: Path) -> list[str]:
+    """Return upstream's unit test modules that can see a change of the pool or the worker, sorted.
+
+    They are the paths in a checkout of those marked `pytest.mark.unit` that name what is changed.
+    """
+    found = []
+    for path in sorted((checkout / "tests").glob("test_*.py")):
+        text = _text(path)
+        name = path.relative_to(checkout).as_posix()
+        if name != NEW_TESTS and _UNIT.search(text) and _TOUCHED.search(text):
+            found.append(name)
+    return found
+
+
+def not_passed(outcomes: dict[str, Outcome]) -> set[str]:
     """Return the tests that failed or did not run."""
-    return [name for name, outcome in outcomes.items() if outcome.failed or outcome.not_run]
+    return {name for name, outcome in outcomes.items() if outcome.failed or outcome.not_run}
+
+
+def _is_of(test: str, module: str) -> bool:
+    """Whether a test, as pytest's report names it, is of the module with that path.
+
+    Those of tests/test_ipc.py are tests.test_ipc::…, or tests.test_ipc.TestClass::… of a class.
+    """
+    name = module.removesuffix(".py").replace("/", ".")
+    return test.startswith((f"{name}::", f"{name}."))
+
+
+def _short(tests: Collection[str]) -> str:
+    """Return the names of tests without their modules, as one text."""
+    return ", ".join(test.rpartition("::")[2] for test in tests)
+
+
+def _functions(tests: Iterable[str]) -> set[str]:
+    """Return the functions of tests as pytest's report names them, parameters left out."""
+    return {test.rpartition("::")[2].partition("[")[0] for test in tests}
+
+
+def _defined(text: str) -> set[str]:
+    """Return the names of the test functions in a module's text."""
+    return set(re.findall(r"^(?:async )?def (test_\w+)\(", text, re.MULTILINE))
 
 
 def _text(path: Path) -> str:
@@ -292,30 +460,48 @@ def _harmless(call: ast.Call) -> bool:
     return True
 
 
-def run_gates(branch: Path, base: Path, folder: Path, patches: Path) -> list[str]:
-    """Run every check, a line for each on stdout; return the names of those that failed.
+def run_gates(gates: Gates, resume_line: str) -> tuple[list[str], dict[str, str]]:
+    """Run every check that has not passed on these commits yet, a line for each on stdout.
 
-    The arguments are those of `Gates`.
+    Returns the names of those that failed, and what the others found, by name. Of one that failed,
+    stderr gets what is wrong, the checkout, the line that repeats it, and `resume_line`, which goes
+    on with the rest.
     """
-    print("installing upstream's tools", flush=True)
-    gates = Gates(branch, base, folder, patches)
-    failed = []
-    for name, gate in {
+    checks: dict[str, Callable[[], tuple[str, str]]] = {
         "ruff format": gates.ruff_format,
         "ruff check": gates.ruff_check,
         "mypy": gates.mypy,
         "log calls": gates.log_calls,
+        "reproduction": gates.reproduction,
         "tests": gates.tests,
         "new tests on the base": gates.tests_on_base,
         "new tests before each fix": gates.each_commit,
-    }.items():
+    }
+    failed, remarks = [], {}
+    for name, check in checks.items():
+        key, limit = f"{gates.below}..{gates.commit} {name}", LIMITS[name]
+        print(f"{time.strftime('%H:%M:%S')} {gates.request}: {name}", end="", flush=True)
+        if key in gates.record.passed:
+            remarks[name] = gates.record.passed[key]
+            print(f" passed before, {remarks[name]}", flush=True)
+            continue
+        print(f", at most {limit} s: ", end="", flush=True)
         start = time.monotonic()
-        wrong, remark = gate()
-        print(
-            f"{name}: {'FAILED' if wrong else 'passed'} in {time.monotonic() - start:.0f} s", end=""
-        )
-        print(f", {remark}" if remark else "", flush=True)
-        if wrong:
-            print(wrong, file=sys.stderr, flush=True)
+        gates.deadline, gates.ran = start + limit, None
+        try:
+            wrong, remark = check()
+        except TooLong:
+            wrong, remark = f"did not end within {limit} s", ""
+        except UserError as error:
+            wrong, remark = str(error), ""
+        took = f"{time.monotonic() - start:.0f} s"
+        if not wrong:
+            print(f"passed in {took}, {remark}", flush=True)
+            remarks[name] = gates.record.passed[key] = remark
+        else:
+            print(f"FAILED in {took}", flush=True)
+            checkout, line = gates.ran or (gates.branch, resume_line)
+            print(f"{wrong}\ncheckout: {checkout}\nrepeat: {line}", file=sys.stderr, flush=True)
             failed.append(name)
-    return failed
+        gates.record.write()
+    return failed, remarks

@@ -1,41 +1,61 @@
-"""Make the branch of an upstream pull request, run upstream's checks on it, write its description.
+"""Make the branches of upstream's pull requests, run upstream's checks on each, write their texts.
 
-The branch holds a commit for each patch of the newest series that applies to the base, and after
-each the commit with its tests (`patches/upstream-tests`). Series of previews are passed over. All
-is made and checked in temporary clones; the clone that was given gets the finished branch, or
-nothing. Without a clone, a stand-in repository is made from the newest final release's sdist. It
-lacks upstream's tests and settings, so it gets settings of its own, and is thrown away.
+Which ideas a request brings stands in `patches/requests.toml`. A request is a branch, stacked on
+the one before, with a commit for each of its ideas, of the newest series that applies to the base,
+and after each the commit with its tests (`patches/upstream-tests`). Series of previews are passed
+over. What upstream has in a release newer than the base comes first, as a commit below them all.
+
+All is made and checked in checkouts below `dist/upstream-pr`, which stay there if a check fails;
+the clone that was given gets finished branches only. Without a clone, a stand-in repository is made
+from the newest final release's sdist. It lacks upstream's tests and settings, so it gets settings
+of its own, and is thrown away. The same patches on the same base by the same author always make the
+same commits, so that a request can be made, and a run resumed, on top of what is there.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import argparse
+import hashlib
+import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import tarfile
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from procpool.base.command import step_parser
 from procpool.base.errors import UserError
-from procpool.base.files import PATCHES, ROOT, replace_file
+from procpool.base.files import PATCHES, ROOT, between, replace_file
 from procpool.catalog.fetch import fetch
 from procpool.catalog.releases import newest_release
 from procpool.catalog.series import Series, idea_of, load_all_series
+from procpool.patching.apply import apply_in_place, apply_patch, content, git_apply
 from procpool.patching.fit import why_not
-from procpool.patching.patch import FIRST_LINE, name_of, read_header, split
-from procpool.upstream.gates import NEW_TESTS, git, run_gates
+from procpool.patching.patch import Header, name_of, patched_files, read_header
+from procpool.upstream.gates import NEW_TESTS, Gates, Record, git, make_environment, run_gates
+from procpool.upstream.requests import (
+    Request,
+    added_tests,
+    header_of,
+    load_requests,
+    table_of,
+    text_of,
+    texts_by_idea,
+)
+from procpool.upstream.weave import weave
 
 # Where upstream's repository keeps the package, and where the stand-in does.
 PACKAGE = "livekit-agents"
 DIST = ROOT / "dist"
-# Between these lines PR_DESCRIPTION.md lists the patches.
-BEGIN = "<!-- patches: those of the newest series -->\n"
-END = "\n<!-- end of patches -->"
+# Between these lines PR_DESCRIPTION.md has the table of the requests.
+BEGIN = "<!-- requests: written by python scripts upstream-pr --table -->"
+END = "<!-- end of requests -->"
+_AUTHOR = re.compile(r"([^<>\n]*[^<>\s]) <([^<>\s]+@[^<>\s]+)>")
 
 _STAND_IN_SETTINGS = """\
 [dependency-groups]
@@ -67,20 +87,22 @@ markers = ["unit", "concurrent"]
 
 
 @dataclass(frozen=True)
-class Request:
-    """What was asked for: a clone, its base and the name of the branch.
+class Options:
+    """What was asked for: a clone and its base, one request or all, whose they are.
 
-    `clone` is a path, a URL or None for a stand-in; `prefix` is "1-N"; `body` is where the text of
-    the pull request goes; `patches` is the folder with the series.
+    `clone` is a path, a URL or None for a stand-in; `request` is a number, counted from 1, or None
+    for all; `author` is "Name <address>"; `texts` is the folder for the texts of the requests;
+    `patches` is the folder with the series. `table` only writes the table into PR_DESCRIPTION.md.
     """
 
     patches: Path
     clone: str | None
     base: str
-    branch: str
+    request: int | None
     author: str | None
-    prefix: str | None
-    body: Path
+    texts: Path
+    resume: bool
+    table: bool
 
     @property
     def url(self) -> str | None:
@@ -88,39 +110,38 @@ class Request:
         return self.clone if self.clone and is_url(self.clone) else None
 
     @property
+    def name(self) -> str:
+        """What the clone is called: the last part of its path or URL."""
+        if self.clone is None:
+            return "stand-in"
+        if self.url:
+            return re.split(r"[/:]", self.url.rstrip("/"))[-1].removesuffix(".git")
+        return Path(self.clone).resolve().name
+
+    @property
     def kept(self) -> Path:
-        """Where the clone of a URL is kept once it has the branch."""
-        return DIST / re.split(r"[/:]", (self.url or "").rstrip("/"))[-1].removesuffix(".git")
+        """Where the clone of a URL is kept once it has a branch."""
+        return DIST / self.name
 
-
-def parse_prefix(text: str, count: int) -> int:
-    """Return N of "1-N", 1 of "1"; raise `UserError` if it is no prefix of `count` patches."""
-    found = re.fullmatch(r"1(?:-([1-9]\d*))?", text)
-    last = int(found[1] or 1) if found else 0
-    if not 1 <= last <= count:
-        raise UserError(
-            f"--prefix {text}: give 1-N, with N from 1 to {count}: a patch needs those before it"
+    @property
+    def work(self) -> Path:
+        """Where all is made: a folder of its own for each clone."""
+        where = self.url or str(Path(self.clone).resolve()) if self.clone else "stand-in"
+        return (
+            DIST / "upstream-pr" / f"{self.name}-{hashlib.sha256(where.encode()).hexdigest()[:8]}"
         )
-    return last
+
+    def again(self) -> str:
+        """The shell line that goes on where a run has stopped."""
+        words = [self.clone, self.base] if self.clone else []
+        words += ["--request", str(self.request)] if self.request else []
+        words += ["--author", self.author] if self.author else []
+        return shlex.join(["nox", "-s", "upstream-pr", "--", *words, "--resume"])
 
 
-def mail(patch: Path, author: str | None) -> str:
-    """Return a patch as `git am` takes it, without the fields that only this project needs.
-
-    `author`, "Name <address>", replaces the one in its header.
-    """
-    text = patch.read_text("utf-8")
-    header = read_header(text, name_of(patch)).without_fields("Forwarded", "Last-Update")
-    header = dataclasses.replace(header, author=author or header.author)
-    return f"{FIRST_LINE}{header.text()}---\n{split(text)[1]}"
-
-
-def added_tests(idea: str, patches: Path) -> Path:
-    """Return the patch that adds the tests of an idea; raise `UserError` if there is none."""
-    tests = patches / "upstream-tests" / f"{idea}.patch"
-    if not tests.is_file():
-        raise UserError(f"{idea} has no tests for upstream: {tests} is missing")
-    return tests
+def message(header: Header) -> str:
+    """Return the message of the commit of a patch."""
+    return f"{header.subject}\n\n{header.body}".rstrip("\n") + "\n"
 
 
 def make_stand_in(path: Path, patches: Path) -> str:
@@ -137,10 +158,9 @@ def make_stand_in(path: Path, patches: Path) -> str:
     (path / "tests" / "__init__.py").touch()
     (path / "pyproject.toml").write_text(_STAND_IN_SETTINGS, "utf-8")
     git(path, "init", "--quiet", "--initial-branch=main")
-    git(path, "add", "--all", "--force")
-    identity = ["-c", "user.name=stand-in", "-c", "user.email=stand-in@example.invalid"]
-    message = f"{PACKAGE} {release.version}, from its sdist"
-    git(path, *identity, "commit", "--quiet", "--message", message)
+    subject = f"{PACKAGE} {release.version}, from its sdist"
+    who = {"GIT_AUTHOR_NAME": "stand-in", "GIT_AUTHOR_EMAIL": "stand-in@example.invalid"}
+    commit(path, f"{subject}\n", release.uploaded, who)
     return release.version
 
 
@@ -149,65 +169,104 @@ def is_url(clone: str) -> bool:
     return "://" in clone or re.match(r"[\w.-]+@[\w.-]+:", clone) is not None
 
 
-def open_clone(clone: str | None, scratch: Path, patches: Path) -> Path:
-    """Return the repository to work on: the given clone, or in `scratch` one of a URL or a
-    stand-in, of the newest release in the folder `patches`.
+def open_clone(options: Options) -> Path:
+    """Return the repository to work on: the given clone, or in the folder of the work one of a URL
+    or a stand-in, of the newest release.
 
     Raises `UserError`.
     """
-    made = scratch / "repository"
-    if clone is None:
-        made.mkdir()
-        version = make_stand_in(made, patches)
-        print(f"no clone given: a stand-in repository holds the sdist of {version}", flush=True)
+    made = options.work / "repository"
+    if options.clone is None:
+        if not made.exists():
+            made.mkdir()
+            version = make_stand_in(made, options.patches)
+            print(f"no clone given: a stand-in repository holds the sdist of {version}", flush=True)
         return made
-    if is_url(clone):
-        print(f"cloning {clone}", flush=True)
-        git(scratch, "clone", "--quiet", clone, str(made))
+    if options.url:
+        if options.kept.exists():
+            raise UserError(f"{options.kept} exists: give it in place of the URL, or delete it")
+        if not made.exists():
+            print(f"cloning {options.url}", flush=True)
+            git(options.work, "clone", "--quiet", options.url, str(made))
         return made
-    path = Path(clone).resolve()
+    path = Path(options.clone).resolve()
     if not path.is_dir():
-        raise UserError(f"{clone} is not a directory: give a clone of livekit/agents, or a URL")
+        raise UserError(
+            f"{options.clone} is not a directory: give a clone of livekit/agents, or a URL"
+        )
     git(path, "rev-parse", "--git-dir")
     return path
 
 
-def check_branch(clone: Path, branch: str) -> None:
-    """Raise `UserError` if `clone` cannot get a branch of that name, or has it already."""
-    try:
-        git(clone, "check-ref-format", "--branch", branch)
-    except UserError:
-        raise UserError(f"--branch {branch}: git allows no branch of that name") from None
-    for head in git(clone, "for-each-ref", "--format=%(refname:short)", "refs/heads").splitlines():
-        # git can't have both fix and fix/this
-        if f"{head}/".startswith(f"{branch}/") or f"{branch}/".startswith(f"{head}/"):
-            raise UserError(f"{clone} has a branch {head}: delete it, or give --branch")
+def newest_main(clone: Path) -> str:
+    """Return the newest of a clone's branches `main`, its own and those of its remotes, as a ref.
 
-
-def identity(repository: Path, author: str) -> dict[str, str]:
-    """Return the committer for git's environment: the user's in that repository, else `author`."""
-    result = subprocess.run(
-        ["git", "var", "GIT_COMMITTER_IDENT"], cwd=repository, capture_output=True, text=True
-    )
-    found = re.match(r"(.+) <(.+)>", result.stdout if result.returncode == 0 else author)
-    if found is None:
-        raise UserError(f"not an author: {author!r}; give 'Name <address>'")
-    return {"GIT_COMMITTER_NAME": found[1], "GIT_COMMITTER_EMAIL": found[2]}
-
-
-def commit_series(
-    checkout: Path, patches: list[Path], tests_of: Path, author: str | None, **who: str
-) -> None:
-    """Commit the patches and their tests in `checkout`, in order; raise `UserError`.
-
-    The tests are those in the folder `tests_of`.
+    Raises `UserError` if it has none.
     """
-    for patch in patches:
-        tests = added_tests(idea_of(patch), tests_of)
-        for text, directory in ((patch, [f"--directory={PACKAGE}"]), (tests, [])):
-            message = checkout.parent / "message"
-            message.write_text(mail(text, author), "utf-8")
-            git(checkout, "am", "--quiet", *directory, str(message), **who)
+    refs = ["refs/heads/main", "refs/remotes/*/main"]
+    found = git(clone, "for-each-ref", "--sort=-committerdate", "--format=%(refname)", *refs)
+    if not found:
+        raise UserError(f"{clone} has no branch main: fetch it, or name a base")
+    return found.splitlines()[0]
+
+
+def resolve(clone: Path, base: str) -> str:
+    """Return the commit of a base; "main" is the newest that the clone has.
+
+    Raises `UserError` if there is none, or it does not hold the package.
+    """
+    ref = newest_main(clone) if base == "main" else base
+    try:
+        found = git(clone, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+    except UserError:
+        raise UserError(f"{clone} has no ref {base}: fetch it, or name another") from None
+    if not git(clone, "ls-tree", found, "--", f"{PACKAGE}/livekit/agents"):
+        raise UserError(f"{base} of {clone} has no {PACKAGE}/: not livekit/agents")
+    day = git(clone, "log", "-1", "--format=%cs", found)
+    print(f"base: {ref.removeprefix('refs/')} of {day}, {found[:12]}", flush=True)
+    return found
+
+
+def author(clone: Path, given: str | None) -> dict[str, str]:
+    """Return whose the commits are, for git's environment.
+
+    It is `given`, "Name <address>", or who git's configuration of that clone names. Raises
+    `UserError` if it names nobody: an author is never made up.
+    """
+    if given is None:
+        name, address = (_configured(clone, key) for key in ("name", "email"))
+        given = f"{name} <{address}>" if name and address else None
+    if given is None:
+        raise UserError(
+            "who is the author? git's configuration has no user.name and user.email:"
+            " set them, or give --author 'Name <address>'"
+        )
+    found = _AUTHOR.fullmatch(given)
+    if found is None:
+        raise UserError(f"not an author: {given!r}; give 'Name <address>'")
+    return {"GIT_AUTHOR_NAME": found[1], "GIT_AUTHOR_EMAIL": found[2]}
+
+
+def _configured(clone: Path, key: str) -> str:
+    """Return `user.KEY` as the user has set it for a clone, empty if it is not set."""
+    if value := os.environ.get(f"GIT_AUTHOR_{key.upper()}"):
+        return value
+    result = subprocess.run(
+        ["git", "config", "--get", f"user.{key}"], cwd=clone, capture_output=True, text=True
+    )
+    return result.stdout.strip()
+
+
+def commit(checkout: Path, text: str, date: str, who: Mapping[str, str]) -> None:
+    """Commit all that a checkout holds, with that message, at that date, as that author.
+
+    The date is the committer's too, so that the same content makes the same commit.
+    """
+    git(checkout, "add", "--all", "--force")
+    dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
+    committer = {key.replace("AUTHOR", "COMMITTER"): value for key, value in who.items()}
+    options = ["--quiet", "--no-verify", "--no-gpg-sign", "--message", text]
+    git(checkout, "commit", *options, **who, **dates, **committer)
 
 
 def final_series(patches: Path = PATCHES) -> list[Series]:
@@ -215,175 +274,289 @@ def final_series(patches: Path = PATCHES) -> list[Series]:
     return [series for series in reversed(load_all_series(patches)) if not series.preview]
 
 
-def upstreamable(series: Series) -> list[Path]:
-    """Return the patches of a series that upstream has in no release (DEP-3, Applied-Upstream)."""
-    return [
-        text
-        for text in series.patches
-        if not read_header(text.read_text("utf-8"), name_of(text)).field("Applied-Upstream")
-    ]
+def split_series(series: Series) -> tuple[list[Path], list[Path]]:
+    """Return the patches of a series that upstream has in some release, and the others.
 
-
-def choose_series(checkout: Path, request: Request) -> tuple[Series, list[Path]]:
-    """Return the newest series of which the patches asked for apply to the checkout, and these.
-
-    Raises `UserError` that names the base, and the hunk that stopped the newest series.
+    The header says so: DEP-3, Applied-Upstream.
     """
-    series = final_series(request.patches)
-    newest = series[0]
-    last = count = len(upstreamable(newest))
-    if request.prefix:
-        last = parse_prefix(request.prefix, count)
-    reasons = []
-    for found in series:
-        patches = upstreamable(found)[:last]
-        if (reason := why_not(checkout / PACKAGE, patches)) is None:
-            if found != newest:
-                print(f"series {newest.name} does not apply to {request.base}; {found.name} does")
-            return found, patches
-        reasons.append(f"series {found.name}: {reason}")
-    raise UserError(f"base {request.base}: {reasons[0]}; the clone is as it was")
-
-
-def subject(patch: Path) -> str:
-    """Return the subject of a patch, without "[PATCH]"."""
-    return read_header(patch.read_text("utf-8"), name_of(patch)).subject
-
-
-def listing(patches: list[Path]) -> str:
-    """Return a numbered list of the patches."""
-    return "\n".join(f"{number}. `{subject(patch)}`" for number, patch in enumerate(patches, 1))
-
-
-def description(patches: list[Path], of: list[Path]) -> tuple[str, str]:
-    """Return title and text of the pull request that brings `patches`, the first ones of `of`.
-
-    The text is PR_DESCRIPTION.md with the list of `of` filled in. Where a paragraph or a list item
-    starts with `<!-- respawn -->`, it is left out if that idea is not among those of `patches`.
-    """
-    title, _, text = (ROOT / "PR_DESCRIPTION.md").read_text("utf-8").partition("\n\n")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    ideas = {idea_of(patch) for patch in patches}
-    kept, keep = [], True
-    for line in (before + listing(of) + after).splitlines():
-        mark = re.match(r"([-\d. ]*)<!-- ([a-z-]+) --> ?", line)
-        if mark or not line.startswith(" "):
-            keep = mark is None or mark[2] in ideas
-        if keep:
-            kept.append(mark[1] + line[mark.end() :] if mark else line)
-    text = "\n".join(kept) + "\n"
-    if len(patches) == len(of):
-        return title.removeprefix("# "), text
-    titles = "; ".join(subject(patch) for patch in patches)
-    part = (
-        f"> This is part of a series: patches 1 to {len(patches)} of the {len(of)} listed below. It"
-        " works without the others, which follow as requests of their own, in that order. The"
-        " figures are those of the whole series.\n\n"
-    )
-    return titles, part + text
+    ours: list[Path] = []
+    theirs: list[Path] = []
+    for text in series.patches:
+        header = read_header(text.read_text("utf-8"), name_of(text))
+        (theirs if header.field("Applied-Upstream") else ours).append(text)
+    return theirs, ours
 
 
 @dataclass(frozen=True)
-class Work:
-    """Where the branch is made: in checkouts of its own of `base`, a commit of `clone`."""
+class Plan:
+    """What is committed: first what upstream has, but not in this base, then the requests.
 
-    clone: Path
-    base: str
-    branch_checkout: Path
-    base_checkout: Path
-
-
-def prepare(request: Request, scratch: Path, beside_target: Path) -> Work:
-    """Open the clone and check its base out twice in `scratch`.
-
-    A URL is cloned into `beside_target`. Raise `UserError` for a clone that cannot get the branch.
+    `texts` maps the ideas of the requests to patch files, in the order of the series; `there` are
+    the ideas that this base has.
     """
-    if request.url and request.kept.exists():
-        raise UserError(f"{request.kept} exists: give it in place of the URL, or delete it")
-    clone = open_clone(request.clone, beside_target if request.url else scratch, request.patches)
-    try:
-        base = git(clone, "rev-parse", "--verify", "--quiet", f"{request.base}^{{commit}}")
-    except UserError:
-        raise UserError(f"{clone} has no ref {request.base}: fetch it, or name another") from None
-    check_branch(clone, request.branch)
-    work = Work(clone, base, scratch / "branch", scratch / "base")
-    for checkout in (work.branch_checkout, work.base_checkout):
-        git(scratch, "clone", "--quiet", "--shared", "--no-checkout", str(clone), str(checkout))
-        git(checkout, "checkout", "--quiet", "--detach", base)
-    if not (work.branch_checkout / PACKAGE / "livekit" / "agents").is_dir():
-        raise UserError(f"{request.base} of {clone} has no {PACKAGE}/: not livekit/agents")
-    return work
+
+    first: list[Path]
+    texts: dict[str, Path]
+    there: set[str]
+    requests: list[Request]
 
 
-def make_branch(request: Request, work: Work) -> tuple[str, str]:
-    """Commit the patches and their tests; return title and text of the pull request.
+def make_plan(tree: Path, options: Options) -> Plan:
+    """Return what is committed on the base whose package is in `tree`, up to the request asked for.
 
-    The new tests are put into the checkout of the base too. Raise `UserError` if no series fits.
+    Raises `UserError` that names the base, and the hunk that stopped the newest series.
     """
-    checkout = work.branch_checkout
-    series, patches = choose_series(checkout, request)
-    author = read_header(patches[0].read_text("utf-8"), name_of(patches[0])).author
-    who = identity(work.clone, request.author or author)
-    commit_series(checkout, patches, request.patches, request.author, **who)
-    git(work.base_checkout, "fetch", "--quiet", str(checkout), "HEAD")
-    git(work.base_checkout, "checkout", "--quiet", "FETCH_HEAD", "--", NEW_TESTS)
-    found = f"{len(patches)} patches of series {series.name}"
-    print(f"{request.base} is {work.base[:12]}; {found}", flush=True)
-    return description(patches, upstreamable(series))
+    reasons = []
+    for series in final_series(options.patches):
+        theirs, ours = split_series(series)
+        requests = load_requests(options.patches, [idea_of(text) for text in ours])
+        wanted = choose(requests, options.request)
+        ideas = {idea for request in wanted for idea in request.ideas}
+        texts = [text for text in ours if idea_of(text) in ideas]
+        first = [p for p in theirs if git_apply(tree, p, "--reverse", "--check").returncode != 0]
+        if (reason := why_not(tree, [*first, *texts])) is None:
+            print(f"{len(texts)} patches of series {series.name}", flush=True)
+            for patch in first:
+                print(f"first, as upstream has it in a later release: {idea_of(patch)}", flush=True)
+            there = {idea_of(text) for text in theirs if text not in first}
+            return Plan(first, texts_by_idea(texts), there, wanted)
+        reasons.append(f"series {series.name}: {reason}")
+    raise UserError(f"base {options.base}: {reasons[0]}; the clone is as it was")
 
 
-def check(request: Request, work: Work, scratch: Path) -> None:
-    """Run upstream's checks; raise `UserError` that names those that fail."""
-    if failed := run_gates(work.branch_checkout, work.base_checkout, scratch, request.patches):
-        raise UserError(f"{', '.join(failed)} failed on {request.base}; the clone is as it was")
+def choose(requests: Sequence[Request], number: int | None) -> list[Request]:
+    """Return the requests up to that number, counted from 1, or all; those that bring anything.
+
+    Raises `UserError` if there is no such request, or upstream has all of it.
+    """
+    wanted = [request for request in requests if number is None or request.number <= number]
+    left = [request for request in wanted if request.ideas]
+    if number is not None and not 1 <= number <= len(requests):
+        raise UserError(f"--request {number}: give a number from 1 to {len(requests)}")
+    if not left or (number is not None and left[-1].number != number):
+        raise UserError(f"--request {number or 'all'}: upstream has all of it")
+    return left
 
 
-def deliver(request: Request, work: Work, text: str) -> None:
-    """Write the text of the pull request, and give the clone the branch."""
-    request.body.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(request.body, text)
-    refs = f"HEAD:refs/heads/{request.branch}"
-    options = ["--quiet", "--no-tags", "--no-write-fetch-head"]
-    git(work.clone, "fetch", *options, str(work.branch_checkout), refs)
-    print(git(work.clone, "log", "--oneline", "--reverse", f"{work.base}..{request.branch}"))
-    if request.url:
-        work.clone.rename(request.kept)
+class NewTests:
+    """The new tests in a checkout, to which those of one idea after the other are added."""
+
+    def __init__(self, checkout: Path, plan: Plan, patches: Path) -> None:
+        """Raises `UserError` if an idea of the plan has no tests."""
+        self.path, self.patches = checkout / NEW_TESTS, patches
+        tested = [
+            idea for idea in plan.there if (patches / "upstream-tests" / f"{idea}.patch").exists()
+        ]
+        self.done = set(tested)
+        self.woven = weave([added_tests(i, patches) for i in [*tested, *plan.texts]], NEW_TESTS)
+
+    def add(self, idea: str) -> None:
+        """Add the tests of an idea; raise `UserError` if they don't fit what upstream has made of
+        the others.
+        """
+        have = self.path.read_text("utf-8") if self.path.exists() else ""
+        fits = have == self.woven.text(self.done)
+        self.done.add(idea)
+        if fits:
+            self.path.parent.mkdir(exist_ok=True)
+            self.path.write_text(self.woven.text(self.done), "utf-8")
+        else:
+            apply_patch(self.path.parents[1], added_tests(idea, self.patches))
 
 
-def read_request(argv: Sequence[str] | None) -> Request:
+def build(checkout: Path, plan: Plan, patches: Path, who: Mapping[str, str] | None) -> list[str]:
+    """Commit a plan in a checkout; return the commit below the requests, and that of each.
+
+    `who` is whose the commits are, for git's environment; None: those that the patches name. The
+    requests need not have the order of the series: what their patches make of the package must be
+    the same. Raises `UserError` if it is not, or a patch does not apply.
+    """
+    package = checkout / PACKAGE
+    tests = NewTests(checkout, plan, patches)
+    files = {name for text in plan.texts.values() for name in patched_files(text)}
+    in_order = checkout.with_name("in-order")
+    shutil.copytree(package / "livekit", in_order / "livekit")
+    apply_in_place(in_order, [*plan.first, *plan.texts.values()])
+
+    def add(header: Header) -> str:
+        mine = _AUTHOR.fullmatch(header.author)
+        named = {"GIT_AUTHOR_NAME": mine[1], "GIT_AUTHOR_EMAIL": mine[2]} if mine else {}
+        commit(checkout, message(header), header.date, who or named)
+        return git(checkout, "rev-parse", "HEAD")
+
+    tip = git(checkout, "rev-parse", "HEAD")
+    for patch in plan.first:
+        apply_patch(package, patch)
+        tip = add(header_of(patch))
+    tips = [tip]
+    for request in plan.requests:
+        for idea in request.ideas:
+            apply_patch(package, plan.texts[idea])
+            add(header_of(plan.texts[idea]))
+            tests.add(idea)
+            tip = add(header_of(added_tests(idea, patches)))
+        tips.append(tip)
+    for name in files:
+        if content(package / name) != content(in_order / name):
+            raise UserError(
+                f"{name} is another file when the requests are applied in their order:"
+                " see the order of the ideas in requests.toml"
+            )
+    shutil.rmtree(in_order)
+    return tips
+
+
+def check_branches(clone: Path, requests: Sequence[Request], tips: Sequence[str]) -> None:
+    """Raise `UserError` if `clone` has a branch of a request already, other than what was made."""
+    heads = git(clone, "for-each-ref", "--format=%(refname:short) %(objectname)", "refs/heads")
+    for head, found in (line.split() for line in heads.splitlines()):
+        for request, tip in zip(requests, tips, strict=True):
+            # git can't have both fix and fix/this
+            same = head == request.branch and found == tip
+            if not same and f"{request.branch}/".startswith(f"{head}/"):
+                raise UserError(f"{clone} has another branch {head}: rename or delete it")
+
+
+def check_out(clone: Path, folder: Path) -> Path:
+    """Return `folder`, made a checkout that shares the objects of `clone` where it is missing."""
+    if not folder.exists():
+        options = ["--quiet", "--shared", "--no-checkout"]
+        git(folder.parent, "clone", *options, str(clone), str(folder))
+    return folder
+
+
+def prepare(options: Options, clone: Path, base: str) -> tuple[Record, Plan, list[str]]:
+    """Make the checkouts of a base and all commits, and install the tools; return the record of the
+    run, the plan, and the commit below the requests and of each.
+
+    Raises `UserError`.
+    """
+    folder = options.work / base[:12]
+    folder.mkdir(exist_ok=True)
+    shutil.rmtree(folder / "in-order", ignore_errors=True)
+    branch = check_out(clone, folder / "branch")
+    git(branch, "checkout", "--quiet", "--force", "--detach", base)
+    plan = make_plan(branch / PACKAGE, options)
+    who = author(clone, options.author) if options.clone else None
+    tips = build(branch, plan, options.patches, who)
+    check_branches(clone, plan.requests, tips[1:])
+    record = Record.read(folder / "record.json")
+    if not record.environment:
+        print("installing upstream's tools", flush=True)
+        shutil.rmtree(folder / "environment", ignore_errors=True)
+        record.environment = str(make_environment(branch, folder, options.patches))
+        record.write()
+    return record, plan, tips
+
+
+def check(
+    options: Options, request: Request, record: Record, below: str, tip: str
+) -> dict[str, str]:
+    """Run upstream's checks on a request, a commit, stacked on the commit `below`.
+
+    Returns what each found. Raises `UserError` that names those that fail, and where to look.
+    """
+    folder = record.path.parent
+    branch = folder / "branch"
+    git(branch, "checkout", "--quiet", "--force", "-B", request.branch, tip)
+    base = check_out(branch, folder / "base")
+    git(base, "fetch", "--quiet", "origin", request.branch)
+    git(base, "checkout", "--quiet", "--force", "--detach", below)
+    git(base, "checkout", "--quiet", tip, "--", NEW_TESTS)
+    failed, remarks = run_gates(Gates(request, branch, base, record), options.again())
+    if failed:
+        raise UserError(
+            f"{request}: {', '.join(failed)} failed on {options.base}; branch {request.branch} is"
+            f" kept in {branch}. Go on with: {options.again()}"
+        )
+    return remarks
+
+
+def deliver(options: Options, clone: Path, request: Request, checkout: Path, text: str) -> None:
+    """Write the text of a request, and give the clone its branch."""
+    options.texts.mkdir(parents=True, exist_ok=True)
+    body = options.texts / f"{request.name}.md"
+    replace_file(body, text)
+    refs = f"{request.branch}:refs/heads/{request.branch}"
+    git(clone, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", str(checkout), refs)
+    words = ["gh", "pr", "create", "--base", "main", "--head", request.branch]
+    words += ["--title", request.title, "--body-file", str(body)]
+    print(f"{request}: branch {request.branch}\n{shlex.join(words)}", flush=True)
+
+
+def make_requests(options: Options) -> None:
+    """Make, check and deliver the requests that were asked for; raise `UserError`."""
+    clone = open_clone(options)
+    base = resolve(clone, options.base)
+    record, plan, tips = prepare(options, clone, base)
+    folder = record.path.parent
+    where = (
+        f"`{base[:12]}`" if options.clone else f"the sdist of {git(clone, 'log', '--format=%s')}"
+    )
+    for number, request in enumerate(plan.requests):
+        if options.request not in (None, request.number):
+            continue
+        remarks = check(options, request, record, tips[number], tips[number + 1])
+        below = plan.requests[number - 1] if number else None
+        text = text_of(
+            request, plan.texts, options.patches, below=below, base=where, remarks=remarks
+        )
+        deliver(options, clone, request, folder / "branch", text)
+    if options.url:
+        clone.rename(options.kept)
+    shutil.rmtree(options.work)
+    print(f"all of it is in {options.kept if options.url else options.clone or 'the stand-in'}")
+
+
+def write_table(patches: Path) -> None:
+    """Write the table of the requests into PR_DESCRIPTION.md; raise `UserError`."""
+    _, ours = split_series(final_series(patches)[0])
+    texts = texts_by_idea(ours)
+    path = ROOT / "PR_DESCRIPTION.md"
+    table = table_of(load_requests(patches, list(texts)), texts, patches)
+    replace_file(path, between(path, BEGIN, END, table))
+
+
+def read_options(argv: Sequence[str] | None) -> Options:
     """Read the command line; raise `UserError` for what is no author."""
     parser = step_parser(__doc__)
     parser.add_argument("clone", nargs="?", help="a clone of livekit/agents, or a URL")
-    parser.add_argument("base", nargs="?", default="HEAD", help="a ref; default: %(default)s")
-    parser.add_argument("--branch", default="fix/bound-the-wait-for-a-process")
-    parser.add_argument("--author", help="'Name <address>'; default: that of the patches")
-    parser.add_argument("--prefix", metavar="1-N", help="the first N patches only")
     parser.add_argument(
-        "--body", type=Path, default=DIST / "PR_DESCRIPTION.md", help="default: %(default)s"
+        "base", nargs="?", help="a ref; default: main, the newest that the clone or a remote has"
     )
-    request = Request(**vars(parser.parse_args(argv)))
-    if request.author and not re.fullmatch(r"[^<>\n]+ <[^<>\s]+@[^<>\s]+>", request.author):
-        raise UserError(f"not an author: {request.author!r}; give 'Name <address>'")
-    return request
+    parser.add_argument("--request", type=int, metavar="N", help="only request N; default: all")
+    parser.add_argument("--author", help="'Name <address>'; default: as git is configured")
+    parser.add_argument(
+        "--texts", type=Path, default=DIST / "pull-requests", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="leave out what has passed on the same commits"
+    )
+    parser.add_argument("--table", action="store_true", help=argparse.SUPPRESS)
+    values = vars(parser.parse_args(argv))
+    values["base"] = values["base"] or "main"
+    if values["author"] and not _AUTHOR.fullmatch(values["author"]):
+        raise UserError(f"not an author: {values['author']!r}; give 'Name <address>'")
+    return Options(**values)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the branch and the description; raise `UserError` if one of upstream's checks fails."""
-    request = read_request(argv)
-    # an interrupted run cleans up too
+    """Make the branches and their texts; raise `UserError` if one of upstream's checks fails."""
+    options = read_options(argv)
+    if options.table:
+        write_table(options.patches)
+        return 0
+    # an interrupted run ends its children too
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    DIST.mkdir(exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(prefix="livekit-procpool-") as temporary,
-        tempfile.TemporaryDirectory(prefix=".clone-", dir=DIST) as beside_target,
-    ):
-        scratch = Path(temporary).resolve()
-        work = prepare(request, scratch, Path(beside_target))
-        title, text = make_branch(request, work)
-        check(request, work, scratch)
-        deliver(request, work, text)
-    where = request.kept if request.url else request.clone or "the stand-in"
-    print(f"branch {request.branch} of {where}")
-    print(f"gh pr create --title {shlex.quote(title)} --body-file {shlex.quote(str(request.body))}")
+    options.work.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(f"{options.work}.lock", timeout=0):
+            if not options.resume:
+                shutil.rmtree(options.work, ignore_errors=True)
+            options.work.mkdir(exist_ok=True)
+            make_requests(options)
+    except Timeout:
+        raise UserError(
+            f"another run works on {options.name}, in {options.work}: wait for it to end"
+        ) from None
     return 0
