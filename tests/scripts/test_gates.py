@@ -1,6 +1,10 @@
 """Upstream's checks, on a made-up repository: pytest is the real one, ruff and mypy are made up."""
 
+import dataclasses
+import re
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -8,19 +12,32 @@ from packaging.version import Version
 from procpool.base.errors import UserError
 from procpool.upkeep.update_releases import render
 from procpool.upstream import gates as gates_module
-from procpool.upstream.gates import NEW_TESTS, Gates, git, make_environment, run_gates
+from procpool.upstream.gates import (
+    LIMITS,
+    NEW_TESTS,
+    Gates,
+    Record,
+    TooLong,
+    git,
+    make_environment,
+    run_gates,
+    upstream_tests,
+)
+from procpool.upstream.requests import Request
 from samples import release
 
 WHO = ("-c", "user.name=x", "-c", "user.email=x@example.invalid")
 # Says, for each tool, what a file beside it holds; the exit code is the file's first line.
 PYTHON = """\
 #!/bin/sh
-if test "$2" = pytest; then exec {python} "$@"; fi
+if test "$1" != -m || test "$2" = pytest; then exec {python} "$@"; fi
 report="{folder}/$2-$(basename "$PWD")"
 test -f "$report" || exit 0
 tail -n +2 "$report"
 exit "$(head -n 1 "$report")"
 """
+# What makes a test module one of upstream's that are run.
+MARK = "# pytest.mark.unit of AgentServer\n"
 PACKAGE = """\
 [project]
 requires-python = ">=3.10"
@@ -64,6 +81,20 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
+REQUEST = Request(
+    number=1,
+    of=2,
+    name="one",
+    ideas=("one", "two"),
+    before="DONE has 0",
+    after="DONE has [12]",
+    max_lines=None,
+    title="fix(x): one",
+    script='from pool import DONE\nprint("first")\nprint("DONE has", len(DONE))\n',
+    sections={},
+)
+
+
 @pytest.fixture
 def gates(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gates:
     """Return the gates of a branch that brings two fixes, each followed by its test."""
@@ -71,7 +102,7 @@ def gates(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gate
     write(
         base,
         pool="DONE = []\n",
-        upstream="def test_upstream(): ...\n",
+        upstream=f"{MARK}def test_upstream(): ...\n",
         settings="",
         package=PACKAGE,
     )
@@ -90,47 +121,98 @@ def gates(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gate
     python = folder / "python"
     python.write_text(PYTHON.format(python=sys.executable, folder=folder))
     python.chmod(0o755)
-    monkeypatch.setattr(gates_module, "make_environment", lambda *_: python)
     # each pytest that is started in the tests starts sooner without its plugins, and unmeasured
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    return Gates(branch, base, folder, tmp_path / "patches")
+    record = Record(folder / "record.json", environment=str(python))
+    return Gates(REQUEST, branch, base, record)
+
+
+def again(gates: Gates) -> Gates:
+    """Return the gates of the branch as it is now, with what is on record."""
+    gates.record.write()
+    return Gates(REQUEST, gates.branch, gates.base, Record.read(gates.record.path))
 
 
 def test_a_branch_that_is_as_it_should_be(gates: Gates, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_gates(gates.branch, gates.base, gates.folder, Path()) == []
+    failed, remarks = run_gates(gates, "again")
     captured = capsys.readouterr()
-    assert captured.err == ""
-    said = [line.partition(" in ")[0] for line in captured.out.splitlines()]
-    assert said == [
-        "installing upstream's tools",
-        "ruff format: passed",
-        "ruff check: passed",
-        "mypy: passed",
-        "log calls: passed",
-        "tests: passed",
-        "new tests on the base: passed",
-        "new tests before each fix: passed",
-    ]
-    for remark in (
-        "3 passed in tests/test_ipc.py, tests/test_proc_pool.py",
-        "2 of 2 fail without the fix",
-        "each of 2 fixes is what its test needs",
-        "0 new log calls in 1 files",
-    ):
-        assert f", {remark}\n" in captured.out
+    assert (failed, captured.err) == ([], "")
+    assert list(remarks) == list(LIMITS)
+    for line, (name, limit) in zip(captured.out.splitlines(), LIMITS.items(), strict=True):
+        start = rf"\d\d:\d\d:\d\d request 1 of 2: {name}, at most {limit} s: passed in \d+ s, "
+        assert re.fullmatch(start + re.escape(remarks[name]), line)
+    assert remarks["tests"].startswith("1 of upstream's tests and all 2 new ones pass (test_ipc, ")
+    assert remarks["reproduction"] == (
+        "without the change it prints `DONE has 0`, with it `DONE has 2`"
+    )
+    assert remarks["new tests on the base"] == "2 of 2 fail without the change"
+    assert remarks["new tests before each fix"] == "each of 2 fixes is what its test needs"
+    assert remarks["log calls"].startswith("0 new log calls in 1 file,")
 
 
-def test_what_fails_is_named(gates: Gates, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_fails_can_be_repeated_and_the_rest_is_not_run_again(
+    gates: Gates, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     (gates.folder / "ruff-branch").write_text("1\npool.py: unused import\n")
-    assert run_gates(gates.branch, gates.base, gates.folder, Path()) == [
-        "ruff format",
-        "ruff check",
-    ]
+    failed, first = run_gates(gates, "again")
+    assert failed == ["ruff format", "ruff check"] and len(first) == len(LIMITS) - 2
     captured = capsys.readouterr()
-    assert "ruff check: FAILED in " in captured.out
+    assert "ruff check, at most 300 s: FAILED in " in captured.out
     assert captured.err.count("pool.py: unused import\n") == 2
+    assert captured.err.count(f"checkout: {gates.branch}\n") == 2
+    lines = re.findall("^repeat: (.*)$", captured.err, re.MULTILINE)
+    assert lines[1].startswith(f"cd {gates.branch} && PYTHONPATH=")
+    result = subprocess.run(lines[1], shell=True, capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (1, "pool.py: unused import\n")
+
+    (gates.folder / "ruff-branch").unlink()
+    resumed = again(gates)
+    monkeypatch.setattr(resumed, "_pytest", None)  # would fail
+    failed, remarks = run_gates(resumed, "again")
+    assert failed == [] and remarks.items() > first.items()
+    out = capsys.readouterr().out
+    assert out.count(" passed before, ") == len(LIMITS) - 2 and out.count(": passed in ") == 2
+
+    # another commit is another matter
+    for name in ("mypy", "reproduction", "tests", "tests_on_base", "each_commit"):
+        monkeypatch.setattr(Gates, name, lambda _: ("changed", ""))
+    commit(gates.branch, "more")
+    failed, _ = run_gates(again(gates), "again")
+    assert len(failed) == 5 and "passed before" not in capsys.readouterr().out
+
+
+def test_a_record_that_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    for text in ("{", '{"unknown": 1}'):
+        path.write_text(text)
+        with pytest.raises(UserError, match=r"record.json is damaged: leave out --resume"):
+            Record.read(path)
+
+
+def test_each_gate_has_a_time_limit(
+    gates: Gates, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LIMITS, "ruff check", 0)
+    failed, remarks = run_gates(gates, "again")
+    assert failed == ["ruff check"] and "mypy" in remarks, "the others have limits of their own"
+    err = capsys.readouterr().err
+    assert err.startswith("did not end within 0 s\n") and "-m ruff check ." in err
+
+
+def test_what_a_gate_has_started_ends_with_it(gates: Gates) -> None:
+    pid = gates.folder / "pid"
+    code = f"sleep 600 & echo $! > {pid}; wait"
+    gates.record.environment = "/bin/sh"
+    gates.deadline = time.monotonic() + 1
+    with pytest.raises(TooLong):
+        gates.run(gates.branch, "-c", code)
+    while Path("/proc", pid.read_text().strip(), "stat").exists():
+        state = Path("/proc", pid.read_text().strip(), "stat").read_text().split()[2]
+        if state == "Z":
+            break
+        time.sleep(0.01)
 
 
 def test_errors_of_the_base_do_not_count(gates: Gates) -> None:
@@ -138,43 +220,80 @@ def test_errors_of_the_base_do_not_count(gates: Gates) -> None:
     (gates.folder / "mypy-base").write_text("1\na.py:7: error: old\n")
     assert gates.mypy() == ("", "1 errors, as on the base")
     (gates.folder / "mypy-branch").write_text("1\na.py:9: error: old\na.py:10: error: new\n")
+    assert gates.mypy() == ("", "1 errors, as on the base"), "that commit's are on record"
+    gates.record.errors.clear()
     assert gates.mypy()[0] == "a.py: error: new"
 
 
 @pytest.mark.parametrize("report", ["2\nmypy: can't read file", "1\nno error line"])
-def test_mypy_that_cannot_run(gates: Gates, report: str) -> None:
+def test_mypy_that_cannot_run(
+    gates: Gates, report: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (gates.folder / "mypy-branch").write_text(report)
     with pytest.raises(UserError, match="mypy failed: "):
         gates.mypy()
 
 
-def test_a_test_of_upstreams_may_fail_beside_others_only(gates: Gates) -> None:
-    text = "import os\ndef test_upstream():\n    assert os.environ.get('LK_TEST_CONCURRENCY')\n"
+@pytest.mark.parametrize(("before", "after"), [("DONE has 1", "DONE has 2"), ("DONE has 0", "x")])
+def test_a_reproduction_must_print_what_it_says(gates: Gates, before: str, after: str) -> None:
+    gates.request = dataclasses.replace(REQUEST, before=before, after=after)
+    wrong, _ = gates.reproduction()
+    checkout, wanted = (gates.base, before) if before != "DONE has 0" else (gates.branch, after)
+    assert re.search(rf"{checkout}: printed 'DONE has \d', not {wanted!r}$", wrong)
+
+
+ALONE = f"{MARK}import os\ndef test_{{}}():\n    assert os.environ.get('LK_TEST_CONCURRENCY')\n"
+
+
+def test_a_test_may_fail_beside_others_only(gates: Gates) -> None:
     for checkout in (gates.branch, gates.base):
-        write(checkout, upstream=text)
+        write(checkout, upstream=ALONE.format("upstream"))
     wrong, remark = gates.tests()
-    name = "tests.test_ipc::test_upstream"
-    assert wrong == ""
-    assert remark.endswith(
-        f"; one at a time, as side by side {name} did not pass; on the base: {name}"
-    )
-    write(gates.branch, upstream="def test_upstream():\n    assert False\n")
+    assert wrong == "" and remark.endswith("; 1 passed one at a time only: test_upstream")
+    write(gates.branch, upstream=f"{MARK}def test_upstream():\n    assert False\n")
     wrong, _ = gates.tests()
-    assert wrong.endswith(f"\nnot passed: {name}")
+    assert wrong.endswith("\nnot passed: tests.test_ipc::test_upstream")
 
 
-def test_a_new_test_must_pass_beside_others(gates: Gates) -> None:
-    text = "import os\ndef test_new():\n    assert os.environ.get('LK_TEST_CONCURRENCY')\n"
-    write(gates.branch, new=text)
+def test_what_fails_on_the_base_does_not_count(gates: Gates) -> None:
+    for checkout in (gates.branch, gates.base):
+        write(checkout, upstream=f"{MARK}def test_upstream():\n    assert False\n")
+    wrong, remark = gates.tests()
+    assert wrong == ""
+    assert remark.endswith("; 1 pass neither before nor after: test_upstream")
+
+
+def test_a_new_test_must_pass(gates: Gates) -> None:
+    write(gates.branch, new=f"{new_tests('one')}def test_new():\n    assert False\n")
+    wrong, _ = gates.tests()
+    assert wrong.endswith("\nnot passed: tests.test_proc_pool::test_new")
+    skipped = "import pytest\n@pytest.mark.skip\ndef test_new(): ...\n"
+    write(gates.branch, new=skipped)
     wrong, _ = gates.tests()
     assert wrong.endswith("\nnot passed: tests.test_proc_pool::test_new")
 
 
 def test_a_new_test_must_fail_on_the_base(gates: Gates) -> None:
+    write(gates.branch, new=new_tests("one") + "def test_any(): ...\n")
     write(gates.base, new=new_tests("one") + "def test_any(): ...\n")
-    wrong, remark = gates.tests_on_base()
-    assert wrong.endswith("\ndid not fail: tests.test_proc_pool::test_any")
-    assert remark == "1 of 2 fail without the fix"
+    wrong, _ = gates.tests_on_base()
+    assert wrong.endswith("\ndid not fail: test_any")
+
+
+def test_the_tests_below_must_pass_on_the_base(gates: Gates) -> None:
+    """Those of the requests below are known there; one that fails beside others only may."""
+    commit(gates.base, "test one and two")
+    more = new_tests("one", "two", "three")
+    write(gates.base, pool="DONE = ['one', 'two']\n", new=more)
+    write(gates.branch, new=more)
+    assert again(gates).tests_on_base() == ("", "1 of 1 fail without the change")
+    write(gates.base, new=more.replace("def test_two():\n", "def test_two():\n    import os\n"))
+    text = (gates.base / NEW_TESTS).read_text()
+    alone = "os.environ.get('LK_TEST_CONCURRENCY')"
+    write(gates.base, new=text.replace("assert 'two' in DONE", f"assert {alone}"))
+    assert again(gates).tests_on_base()[0] == ""
+    write(gates.base, pool="DONE = ['one']\n", new=more)
+    assert again(gates).tests_on_base()[0].endswith("\nfailed too: test_two")
 
 
 def test_each_fix_is_needed_by_its_own_test(gates: Gates) -> None:
@@ -182,8 +301,8 @@ def test_each_fix_is_needed_by_its_own_test(gates: Gates) -> None:
     commit(gates.branch, "fix three")
     write(gates.branch, new=new_tests("one", "two", "three") + "def test_any(): ...\n")
     commit(gates.branch, "test three")
-    wrong, _ = gates.each_commit()
-    assert wrong.endswith("\nbefore 'fix three' failed: tests.test_proc_pool::test_three")
+    wrong, _ = again(gates).each_commit()
+    assert wrong.endswith("\ndid not fail: test_any (before 'fix three')")
 
 
 def test_a_fix_whose_test_passes_without_it(gates: Gates) -> None:
@@ -191,7 +310,13 @@ def test_a_fix_whose_test_passes_without_it(gates: Gates) -> None:
     write(gates.branch, new=new_tests("one", "two") + "def test_any(): ...\n")
     commit(gates.branch, "test any")
     wrong, _ = gates.each_commit()
-    assert wrong.endswith("\nbefore 'fix nothing' failed: none")
+    assert wrong.endswith("\ndid not fail: test_any (before 'fix nothing')")
+
+
+def test_of_one_fix_the_gate_before_says_all(gates: Gates) -> None:
+    git(gates.base, "fetch", "--quiet", str(gates.branch), "HEAD")
+    git(gates.base, "checkout", "--quiet", "--force", "FETCH_HEAD~2")
+    assert again(gates).each_commit() == ("", "one fix: this is the gate before")
 
 
 def test_upstreams_unit_gate_is_asked_for(gates: Gates) -> None:
@@ -204,20 +329,33 @@ def test_upstreams_unit_gate_is_asked_for(gates: Gates) -> None:
     assert gates.tests()[0] == ""
 
 
-def test_a_run_without_a_test_proves_nothing(gates: Gates, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_which_of_upstreams_tests_are_run(tmp_path: Path) -> None:
+    texts = {
+        "test_ipc": f"{MARK}from livekit.agents import ipc\n",
+        "test_drain": f"{MARK}from livekit.agents import AgentServer\n",
+        "test_realtime": "pytest.mark.realtime\nfrom livekit.agents import ipc\n",
+        "test_llm": "pytest.mark.unit\nfrom livekit.agents import llm\n",
+        "test_recipes": "pytest.mark.unit\nimport recipcs\n",
+        "test_proc_pool": f"{MARK}from livekit.agents import ipc\n",
+    }
+    (tmp_path / "tests").mkdir()
+    for name, text in texts.items():
+        (tmp_path / "tests" / f"{name}.py").write_text(text)
+    assert upstream_tests(tmp_path) == ["tests/test_drain.py", "tests/test_ipc.py"]
+
+
+def test_a_run_without_a_test_proves_nothing(gates: Gates) -> None:
     write(gates.base, new="# none\n")
     with pytest.raises(UserError, match="pytest ran no test: no tests ran"):
         gates.tests_on_base()
-    monkeypatch.setattr(gates_module, "_TIMEOUT", -1)  # over before it begins
-    with pytest.raises(UserError, match=r"ruff format did not end within -1 s"):
-        gates.ruff_format()
 
 
 def test_a_new_log_call_holds_nothing_of_a_job(gates: Gates) -> None:
     old = 'logger.error(f"{job} failed")\n'
     write(gates.base, pool=old)
     write(gates.branch, pool=f'{old}logger.error("failed", extra={{"job_id": job_id}})\n')
-    assert gates.log_calls() == ("", "1 new log calls in 1 files")
+    wrong, remark = gates.log_calls()
+    assert wrong == "" and remark.startswith("1 new log call in 1 file")
     write(gates.branch, pool=f'{old}logger.error("failed", exc_info=True)\n')
     assert gates.log_calls()[0] == (
         "livekit-agents/pool.py:2: logger.error('failed', exc_info=True)"
