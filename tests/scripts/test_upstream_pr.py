@@ -1,5 +1,6 @@
 """The pull requests for upstream: what each brings, what its text says, and the log calls."""
 
+import dataclasses
 import re
 import subprocess
 from pathlib import Path
@@ -29,6 +30,7 @@ from procpool.upstream.requests import (
     header_of,
     items_of,
     load_requests,
+    over_limit,
     reproduction,
     table_of,
     text_of,
@@ -123,6 +125,19 @@ def test_what_a_request_costs_is_counted(request_: Request) -> None:
     code, tests = cost(request_, TEXTS, FOLDER)
     assert f"{code} lines of code in " in text(request_)
     assert f"{code.changed + tests.changed} changed lines" in text(request_)
+
+
+def test_a_request_that_is_too_long_is_noted() -> None:
+    code, tests = cost(REQUESTS[3], TEXTS, FOLDER)
+    lines = code.changed + tests.changed
+    for limit in (lines, None):
+        request = dataclasses.replace(REQUESTS[3], max_lines=limit)
+        assert over_limit(request, TEXTS, FOLDER) == ""
+    short = dataclasses.replace(REQUESTS[3], max_lines=lines - 34)
+    assert over_limit(short, TEXTS, FOLDER) == (
+        f"request 4 of 6 has {lines} changed lines, {code.changed} of code and {tests.changed} of"
+        " tests: 34 more than requests.toml allows"
+    )
 
 
 def test_lines_are_those_of_git() -> None:

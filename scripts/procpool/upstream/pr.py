@@ -43,6 +43,7 @@ from procpool.upstream.requests import (
     added_tests,
     header_of,
     load_requests,
+    over_limit,
     table_of,
     text_of,
     texts_by_idea,
@@ -160,7 +161,7 @@ def make_stand_in(path: Path, patches: Path) -> str:
     git(path, "init", "--quiet", "--initial-branch=main")
     subject = f"{PACKAGE} {release.version}, from its sdist"
     who = {"GIT_AUTHOR_NAME": "stand-in", "GIT_AUTHOR_EMAIL": "stand-in@example.invalid"}
-    commit(path, f"{subject}\n", release.uploaded, who)
+    commit(path, ["."], f"{subject}\n", release.uploaded, who)
     return release.version
 
 
@@ -257,12 +258,14 @@ def _configured(clone: Path, key: str) -> str:
     return result.stdout.strip()
 
 
-def commit(checkout: Path, text: str, date: str, who: Mapping[str, str]) -> None:
-    """Commit all that a checkout holds, with that message, at that date, as that author.
+def commit(
+    checkout: Path, paths: Sequence[str], text: str, date: str, who: Mapping[str, str]
+) -> None:
+    """Commit what a checkout holds at those paths, with that message, at that date, as that author.
 
     The date is the committer's too, so that the same content makes the same commit.
     """
-    git(checkout, "add", "--all", "--force")
+    git(checkout, "add", "--all", "--force", "--", *paths)
     dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
     committer = {key.replace("AUTHOR", "COMMITTER"): value for key, value in who.items()}
     options = ["--quiet", "--no-verify", "--no-gpg-sign", "--message", text]
@@ -378,23 +381,25 @@ def build(checkout: Path, plan: Plan, patches: Path, who: Mapping[str, str] | No
     shutil.copytree(package / "livekit", in_order / "livekit")
     apply_in_place(in_order, [*plan.first, *plan.texts.values()])
 
-    def add(header: Header) -> str:
+    def add(patch: Path, below: str) -> str:
+        header = header_of(patch)
+        paths = [f"{below}{name}" for name in patched_files(patch)]
         mine = _AUTHOR.fullmatch(header.author)
         named = {"GIT_AUTHOR_NAME": mine[1], "GIT_AUTHOR_EMAIL": mine[2]} if mine else {}
-        commit(checkout, message(header), header.date, who or named)
+        commit(checkout, paths, message(header), header.date, who or named)
         return git(checkout, "rev-parse", "HEAD")
 
     tip = git(checkout, "rev-parse", "HEAD")
     for patch in plan.first:
         apply_patch(package, patch)
-        tip = add(header_of(patch))
+        tip = add(patch, f"{PACKAGE}/")
     tips = [tip]
     for request in plan.requests:
         for idea in request.ideas:
             apply_patch(package, plan.texts[idea])
-            add(header_of(plan.texts[idea]))
+            add(plan.texts[idea], f"{PACKAGE}/")
             tests.add(idea)
-            tip = add(header_of(added_tests(idea, patches)))
+            tip = add(added_tests(idea, patches), "")
         tips.append(tip)
     for name in files:
         if content(package / name) != content(in_order / name):
@@ -436,6 +441,7 @@ def prepare(options: Options, clone: Path, base: str) -> tuple[Record, Plan, lis
     shutil.rmtree(folder / "in-order", ignore_errors=True)
     branch = check_out(clone, folder / "branch")
     git(branch, "checkout", "--quiet", "--force", "--detach", base)
+    git(branch, "clean", "--quiet", "--force", "-dx")
     plan = make_plan(branch / PACKAGE, options)
     who = author(clone, options.author) if options.clone else None
     tips = build(branch, plan, options.patches, who)
@@ -490,12 +496,12 @@ def make_requests(options: Options) -> None:
     base = resolve(clone, options.base)
     record, plan, tips = prepare(options, clone, base)
     folder = record.path.parent
-    where = (
-        f"`{base[:12]}`" if options.clone else f"the sdist of {git(clone, 'log', '--format=%s')}"
-    )
+    where = f"`{base[:12]}`" if options.clone else git(clone, "log", "--format=%s")
     for number, request in enumerate(plan.requests):
         if options.request not in (None, request.number):
             continue
+        if note := over_limit(request, plan.texts, options.patches):
+            print(f"note: {note}", flush=True)
         remarks = check(options, request, record, tips[number], tips[number + 1])
         below = plan.requests[number - 1] if number else None
         text = text_of(
@@ -549,12 +555,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     # an interrupted run ends its children too
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     options.work.parent.mkdir(parents=True, exist_ok=True)
+    lock = Path(f"{options.work}.lock")
     try:
-        with FileLock(f"{options.work}.lock", timeout=0):
+        with FileLock(lock, timeout=0):
             if not options.resume:
                 shutil.rmtree(options.work, ignore_errors=True)
             options.work.mkdir(exist_ok=True)
-            make_requests(options)
+            try:
+                make_requests(options)
+            finally:
+                # what can be gone on with stays: see --resume
+                if not list(options.work.glob("*/record.json")):
+                    shutil.rmtree(options.work, ignore_errors=True)
+                if not options.work.exists():
+                    lock.unlink(missing_ok=True)
     except Timeout:
         raise UserError(
             f"another run works on {options.name}, in {options.work}: wait for it to end"
