@@ -143,7 +143,9 @@ def test_a_branch_that_is_as_it_should_be(gates: Gates, capsys: pytest.CaptureFi
     for line, (name, limit) in zip(captured.out.splitlines(), LIMITS.items(), strict=True):
         start = rf"\d\d:\d\d:\d\d request 1 of 2: {name}, at most {limit} s: passed in \d+ s, "
         assert re.fullmatch(start + re.escape(remarks[name]), line)
-    assert remarks["tests"].startswith("1 tests of upstream's and 2 new ones pass (test_ipc, ")
+    assert remarks["tests"] == (
+        "2 new tests pass; of upstream's (test_ipc) 1 pass before and 1 after"
+    )
     assert remarks["reproduction"] == (
         "without the change it prints `DONE has 0`, with it `DONE has 2`"
     )
@@ -245,30 +247,41 @@ def test_a_reproduction_must_print_what_it_says(gates: Gates, before: str, after
 ALONE = f"{MARK}import os\ndef test_{{}}():\n    assert os.environ.get('LK_TEST_CONCURRENCY')\n"
 
 
-def test_a_test_may_fail_beside_others_only(gates: Gates) -> None:
+def test_upstreams_tests_run_one_at_a_time_and_new_ones_side_by_side(gates: Gates) -> None:
     for checkout in (gates.branch, gates.base):
         write(checkout, upstream=ALONE.format("upstream"))
+    write(gates.branch, new=f"{new_tests('one')}{ALONE.format('new')}")
     wrong, remark = gates.tests()
-    assert wrong == "" and remark.endswith("; 1 passed one at a time only: test_upstream")
-    write(gates.branch, upstream=f"{MARK}def test_upstream():\n    assert False\n")
+    assert wrong == "" and remark == (
+        "2 new tests pass; of upstream's (test_ipc) 1 pass before and 1 after;"
+        " test_new one at a time only"
+    )
+
+
+BROKEN = f"{MARK}def test_upstream():\n    assert False\n"
+
+
+def test_a_test_that_passed_before_must_pass(gates: Gates) -> None:
+    write(gates.branch, upstream=BROKEN)
     wrong, _ = gates.tests()
     assert wrong.endswith("\nnot passed: tests.test_ipc::test_upstream")
+    write(gates.branch, upstream=f"{MARK}def test_upstream(): ...\n")
+    assert gates.tests()[0] == "", "what failed is not on record"
 
 
-def test_what_fails_on_the_base_does_not_count(gates: Gates) -> None:
+def test_what_fails_before_does_not_count(gates: Gates) -> None:
     for checkout in (gates.branch, gates.base):
-        write(checkout, upstream=f"{MARK}def test_upstream():\n    assert False\n")
+        write(checkout, upstream=f"{BROKEN}def test_other(): ...\n")
     wrong, remark = gates.tests()
     assert wrong == ""
-    assert remark.endswith("; 1 pass neither before nor after: test_upstream")
+    assert remark.endswith(" 1 pass before and 1 after, neither before nor after test_upstream")
 
 
 def test_a_new_test_must_pass(gates: Gates) -> None:
     write(gates.branch, new=f"{new_tests('one')}def test_new():\n    assert False\n")
     wrong, _ = gates.tests()
     assert wrong.endswith("\nnot passed: tests.test_proc_pool::test_new")
-    skipped = "import pytest\n@pytest.mark.skip\ndef test_new(): ...\n"
-    write(gates.branch, new=skipped)
+    write(gates.branch, new="import pytest\n@pytest.mark.skip\ndef test_new(): ...\n")
     wrong, _ = gates.tests()
     assert wrong.endswith("\nnot passed: tests.test_proc_pool::test_new")
 

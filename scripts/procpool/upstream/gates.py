@@ -103,15 +103,15 @@ class Record:
     """What has been found out, kept in a file so that a run can be resumed.
 
     `environment` is the interpreter once all is installed. `passed` maps a gate, "COMMITS NAME", to
-    its remark; `errors` maps a commit to what mypy says of it, and `broken` to the tests of
-    upstream's that do not pass there.
+    its remark; `errors` maps a commit to what mypy says of it, and `upstream` to the tests of
+    upstream's that were run there, and whether each passes.
     """
 
     path: Path
     environment: str = ""
     passed: dict[str, str] = field(default_factory=dict)
     errors: dict[str, list[str]] = field(default_factory=dict)
-    broken: dict[str, list[str]] = field(default_factory=dict)
+    upstream: dict[str, dict[str, bool]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Record:
@@ -253,15 +253,14 @@ class Gates:
         return output, outcomes
 
     def _twice(
-        self, checkout: Path, modules: Collection[str]
+        self, checkout: Path, modules: Collection[str], **environ: str
     ) -> tuple[str, set[str], set[str], set[str]]:
-        """Run test modules, and again one test at a time those in which some do not pass.
+        """Run test modules, and those in which some do not pass again, one test at a time.
 
-        Upstream runs the tests of a module side by side, each with its own children, which on a
-        busy host takes some past their limits. Returns what pytest printed last, the names of all
-        tests, of those that did not pass side by side, and of those that did not pass at all.
+        Returns what pytest printed last, and the names of all tests, of those that did not pass at
+        first, and of those that did not pass at all.
         """
-        output, outcomes = self._pytest(checkout, modules)
+        output, outcomes = self._pytest(checkout, modules, **environ)
         first = not_passed(outcomes)
         ran = {name for name in first if outcomes[name].not_run != "skipped"}
         again = [module for module in modules if any(_is_of(name, module) for name in ran)]
@@ -270,27 +269,42 @@ class Gates:
         output, alone = self._pytest(checkout, again, LK_TEST_CONCURRENCY="0")
         return output, set(outcomes), first, first - (alone.keys() - not_passed(alone))
 
-    def tests(self) -> tuple[str, str]:
-        """Run upstream's tests that can see the pool, before and after, and all new ones after.
+    def _upstream(self, checkout: Path, commit: str) -> tuple[str, dict[str, bool]]:
+        """Run upstream's tests that can see the change; return what pytest printed, and of each
+        whether it passes.
 
-        What does not pass before, not even one test at a time, does not count.
+        One test at a time: upstream runs those of a module side by side, each with its own
+        children, which on a busy host takes many past their limits, also without the change.
         """
-        modules = upstream_tests(self.branch)
-        if modules and self.below not in self.record.broken:
-            *_, broken = self._twice(self.base, modules)
-            self.record.broken[self.below] = sorted(broken)
-        before = set(self.record.broken.get(self.below, ()))
-        output, names, first, broken = self._twice(self.branch, [*modules, NEW_TESTS])
-        self.record.broken[self.commit] = sorted(n for n in broken if not _is_of(n, NEW_TESTS))
-        if wrong := sorted(broken - before):
-            return f"{output[-5000:]}\nnot passed: {', '.join(wrong)}", ""
-        new = sum(_is_of(name, NEW_TESTS) for name in names)
-        remark = f"{len(names - broken) - new} tests of upstream's and {new} new ones pass"
-        remark += f" ({', '.join(Path(m).stem for m in [*modules, NEW_TESTS])})"
-        if slow := sorted(first - broken):
-            remark += f"; {len(slow)} passed one at a time only: {_short(slow)}"
+        modules, output = upstream_tests(checkout), ""
+        if modules and commit not in self.record.upstream:
+            output, names, _, broken = self._twice(checkout, modules, LK_TEST_CONCURRENCY="0")
+            self.record.upstream[commit] = {name: name not in broken for name in sorted(names)}
+        return output, self.record.upstream.get(commit, {})
+
+    def tests(self) -> tuple[str, str]:
+        """Run upstream's tests that can see the change, before and after, and all new ones after.
+
+        What does not pass before does not count. The new ones run side by side.
+        """
+        _, before = self._upstream(self.base, self.below)
+        output, after = self._upstream(self.branch, self.commit)
+        worse = [name for name, passes in after.items() if not passes and before.get(name, True)]
+        if worse:
+            self.record.upstream.pop(self.commit)  # it is run again when the run is resumed
+            return f"{output[-5000:]}\nnot passed: {', '.join(worse)}", ""
+        output, names, first, broken = self._twice(self.branch, [NEW_TESTS])
         if broken:
-            remark += f"; {len(broken)} pass neither before nor after: {_short(sorted(broken))}"
+            return f"{output[-5000:]}\nnot passed: {', '.join(sorted(broken))}", ""
+        remark = f"{len(names)} new tests pass"
+        if after:
+            modules = ", ".join(Path(module).stem for module in upstream_tests(self.branch))
+            passes = [sum(found.values()) for found in (before, after)]
+            remark += f"; of upstream's ({modules}) {passes[0]} pass before and {passes[1]} after"
+            if broken := {name for name, passes in after.items() if not passes}:
+                remark += f", neither before nor after {_short(sorted(broken))}"
+        if first:
+            remark += f"; {_short(sorted(first))} one at a time only"
         return "", remark
 
     def _fail_only(self, checkout: Path, wanted: set[str]) -> str:
