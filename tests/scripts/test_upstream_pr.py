@@ -11,16 +11,10 @@ from procpool.base.errors import UserError
 from procpool.base.files import ROOT
 from procpool.catalog.series import idea_of, load_all_series
 from procpool.patching.patch import read_header
+from procpool.upstream.branches import choose, final_series, message, split_series
+from procpool.upstream.clones import is_url
 from procpool.upstream.gates import NEW_TESTS, _harmless, _log_calls, git
-from procpool.upstream.pr import (
-    BEGIN,
-    END,
-    choose,
-    final_series,
-    is_url,
-    message,
-    split_series,
-)
+from procpool.upstream.pr import BEGIN, END
 from procpool.upstream.requests import (
     TITLE_LENGTH,
     Lines,

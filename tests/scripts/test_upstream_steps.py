@@ -15,6 +15,7 @@ from procpool.catalog.releases import load_releases
 from procpool.catalog.series import Series
 from procpool.upkeep.update_releases import render
 from procpool.upstream import pr
+from procpool.upstream.clones import PACKAGE, author, make_stand_in
 from procpool.upstream.gates import NEW_TESTS, Gates, git
 from samples import release
 
@@ -86,7 +87,7 @@ def write_requests(patches: Path, **ideas: str) -> None:
 
 def make_clone(path: Path, text: str) -> Path:
     """Make a repository that has the layout of livekit/agents and this pool."""
-    file = path / pr.PACKAGE / "livekit" / "agents" / "pool.py"
+    file = path / PACKAGE / "livekit" / "agents" / "pool.py"
     file.parent.mkdir(parents=True)
     file.write_text(text)
     git(path, "init", "--quiet", "--initial-branch=main")
@@ -123,7 +124,7 @@ class MadeUpGates:
         self.ran.append(gates.request.number)
         checkouts = (gates.base, gates.branch)
         self.tests.append(tuple((path / NEW_TESTS).read_text() for path in checkouts))  # type: ignore[arg-type]
-        pools = [path / pr.PACKAGE / "livekit" / "agents" / "pool.py" for path in checkouts]
+        pools = [path / PACKAGE / "livekit" / "agents" / "pool.py" for path in checkouts]
         self.pools.append([path.read_text() for path in pools])
         return self.failed.get(gates.request.number, []), {"mypy": "no error"}
 
@@ -289,7 +290,7 @@ def test_a_gate_that_fails_keeps_the_branch_and_says_how_to_go_on(
     assert not (lines.parent / "texts" / "two.md").exists()
     first = heads(clone)["fix/one"]
     gates.failed = {}
-    (kept / pr.PACKAGE / "cache").touch()  # a gate may leave files behind
+    (kept / PACKAGE / "cache").touch()  # a gate may leave files behind
     assert make(lines, str(clone), *AUTHOR, "--resume") == 0
     assert gates.environments == 1, "the tools are still there"
     assert heads(clone)["fix/one"] == first
@@ -325,7 +326,7 @@ def test_what_upstream_has_is_left_out(clone: Path, lines: Path, gates: MadeUpGa
     text = lines / "first" / "v1.0.0.patch"
     fields = "Applied-Upstream: 1.9.0\nForwarded: no"
     text.write_text(text.read_text().replace("Forwarded: no", fields))
-    git(clone, "apply", f"--directory={pr.PACKAGE}", str(text))
+    git(clone, "apply", f"--directory={PACKAGE}", str(text))
     git(clone, "apply", str(lines / "upstream-tests" / "first.patch"))
     git(clone, "add", "--all")
     git(clone, *WHO, "commit", "--quiet", "--message", "upstream takes it")
@@ -366,7 +367,7 @@ def test_what_is_no_clone(tmp_path: Path, clone: Path, lines: Path, gates: MadeU
     empty.mkdir()
     with pytest.raises(UserError, match=r"git rev-parse failed in .*empty"):
         make(lines, str(empty))
-    git(clone, "mv", pr.PACKAGE, "package")
+    git(clone, "mv", PACKAGE, "package")
     git(clone, *WHO, "commit", "--quiet", "--message", "moved")
     with pytest.raises(UserError, match=r"main of .* has no livekit-agents/: not livekit/agents"):
         make(lines, str(clone), "main")
@@ -387,10 +388,10 @@ def test_an_author_is_asked_for_and_never_made_up(
     people = git(clone, "log", "--format=%an <%ae> %cn <%ce>", "main..fix/two").splitlines()
     assert set(people) == {"Me <me@example.invalid> Me <me@example.invalid>"}
     monkeypatch.setenv("GIT_AUTHOR_NAME", "Other")
-    assert pr.author(clone, None)["GIT_AUTHOR_NAME"] == "Other"
-    assert pr.author(clone, AUTHOR[1])["GIT_AUTHOR_EMAIL"] == "jane@example.invalid"
+    assert author(clone, None)["GIT_AUTHOR_NAME"] == "Other"
+    assert author(clone, AUTHOR[1])["GIT_AUTHOR_EMAIL"] == "jane@example.invalid"
     with pytest.raises(UserError, match="not an author: 'nobody'"):
-        pr.author(clone, "nobody")
+        author(clone, "nobody")
 
 
 def test_a_stand_in_is_made_of_the_newest_sdist(
@@ -422,7 +423,7 @@ def test_a_stand_in_is_made_of_the_newest_sdist(
         assert "livekit_agents-1.0.1/pyproject.toml" in archive.getnames()
     made = tmp_path / "made"
     made.mkdir()
-    assert pr.make_stand_in(made, patches) == "1.0.1"
-    assert (made / pr.PACKAGE / "pyproject.toml").read_bytes() == PYPROJECT
+    assert make_stand_in(made, patches) == "1.0.1"
+    assert (made / PACKAGE / "pyproject.toml").read_bytes() == PYPROJECT
     assert "ruff==" in (made / "pyproject.toml").read_text()
     assert git(made, "log", "--format=%an %s") == "stand-in livekit-agents 1.0.1, from its sdist"

@@ -16,75 +16,43 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import re
 import shlex
 import shutil
 import signal
-import subprocess
-import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from procpool.base.command import step_parser
 from procpool.base.errors import UserError
-from procpool.base.files import PATCHES, ROOT, between, replace_file
-from procpool.catalog.fetch import fetch
-from procpool.catalog.releases import newest_release
-from procpool.catalog.series import Series, idea_of, load_all_series
-from procpool.patching.apply import apply_in_place, apply_patch, content, git_apply
-from procpool.patching.fit import why_not
-from procpool.patching.patch import Header, name_of, patched_files, read_header
+from procpool.base.files import ROOT, between, replace_file
+from procpool.upstream.branches import Plan, build, final_series, make_plan, split_series
+from procpool.upstream.clones import (
+    AUTHOR,
+    PACKAGE,
+    author,
+    check_branches,
+    check_out,
+    is_url,
+    make_stand_in,
+    resolve,
+)
 from procpool.upstream.gates import NEW_TESTS, Gates, Record, git, make_environment, run_gates
 from procpool.upstream.requests import (
     Request,
-    added_tests,
-    header_of,
     load_requests,
     over_limit,
     table_of,
     text_of,
     texts_by_idea,
 )
-from procpool.upstream.weave import weave
 
-# Where upstream's repository keeps the package, and where the stand-in does.
-PACKAGE = "livekit-agents"
 DIST = ROOT / "dist"
 # Between these lines PR_DESCRIPTION.md has the table of the requests.
 BEGIN = "<!-- requests: written by python scripts upstream-pr --table -->"
 END = "<!-- end of requests -->"
-_AUTHOR = re.compile(r"([^<>\n]*[^<>\s]) <([^<>\s]+@[^<>\s]+)>")
-
-_STAND_IN_SETTINGS = """\
-[dependency-groups]
-dev = [
-    "mypy==2.3.0",
-    "pytest==9.0.3",
-    "pytest-asyncio==1.4.0",
-    "ruff==0.15.22",
-]
-
-[tool.ruff]
-line-length = 100
-target-version = "py310"
-
-[tool.ruff.lint]
-select = ["B", "C4", "E", "F", "I", "UP", "W"]
-ignore = ["E501"]
-isort = { combine-as-imports = true, known-first-party = ["livekit"] }
-
-[tool.mypy]
-strict = true
-disallow_any_generics = false
-plugins = ["pydantic.mypy"]
-
-[tool.pytest.ini_options]
-asyncio_mode = "auto"
-markers = ["unit", "concurrent"]
-"""
 
 
 @dataclass(frozen=True)
@@ -140,36 +108,6 @@ class Options:
         return shlex.join(["nox", "-s", "upstream-pr", "--", *words, "--resume"])
 
 
-def message(header: Header) -> str:
-    """Return the message of the commit of a patch."""
-    return f"{header.subject}\n\n{header.body}".rstrip("\n") + "\n"
-
-
-def make_stand_in(path: Path, patches: Path) -> str:
-    """Make a repository in `path` from the newest final sdist; return the release's version.
-
-    `patches` is the folder with the table of releases. Raises `UserError` as `fetch` does.
-    """
-    release = newest_release(patches)
-    with tarfile.open(fetch(release, "sdist")) as archive:
-        archive.extractall(path, filter="data")
-    [unpacked] = path.iterdir()
-    unpacked.rename(path / PACKAGE)
-    (path / "tests").mkdir()
-    (path / "tests" / "__init__.py").touch()
-    (path / "pyproject.toml").write_text(_STAND_IN_SETTINGS, "utf-8")
-    git(path, "init", "--quiet", "--initial-branch=main")
-    subject = f"{PACKAGE} {release.version}, from its sdist"
-    who = {"GIT_AUTHOR_NAME": "stand-in", "GIT_AUTHOR_EMAIL": "stand-in@example.invalid"}
-    commit(path, ["."], f"{subject}\n", release.uploaded, who)
-    return release.version
-
-
-def is_url(clone: str) -> bool:
-    """Whether git takes `clone` for a URL, ssh's `user@host:path` included."""
-    return "://" in clone or re.match(r"[\w.-]+@[\w.-]+:", clone) is not None
-
-
 def open_clone(options: Options) -> Path:
     """Return the repository to work on: the given clone, or in the folder of the work one of a URL
     or a stand-in, of the newest release.
@@ -199,237 +137,6 @@ def open_clone(options: Options) -> Path:
     return path
 
 
-def newest_main(clone: Path) -> str:
-    """Return the newest of a clone's branches `main`, its own and those of its remotes, as a ref.
-
-    Raises `UserError` if it has none.
-    """
-    refs = ["refs/heads/main", "refs/remotes/*/main"]
-    found = git(clone, "for-each-ref", "--sort=-committerdate", "--format=%(refname)", *refs)
-    if not found:
-        raise UserError(f"{clone} has no branch main: fetch it, or name a base")
-    return found.splitlines()[0]
-
-
-def resolve(clone: Path, base: str) -> str:
-    """Return the commit of a base; "main" is the newest that the clone has.
-
-    Raises `UserError` if there is none, or it does not hold the package.
-    """
-    ref = newest_main(clone) if base == "main" else base
-    try:
-        found = git(clone, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
-    except UserError:
-        raise UserError(f"{clone} has no ref {base}: fetch it, or name another") from None
-    if not git(clone, "ls-tree", found, "--", f"{PACKAGE}/livekit/agents"):
-        raise UserError(f"{base} of {clone} has no {PACKAGE}/: not livekit/agents")
-    day = git(clone, "log", "-1", "--format=%cs", found)
-    print(f"base: {ref.removeprefix('refs/')} of {day}, {found[:12]}", flush=True)
-    return found
-
-
-def author(clone: Path, given: str | None) -> dict[str, str]:
-    """Return whose the commits are, for git's environment.
-
-    It is `given`, "Name <address>", or who git's configuration of that clone names. Raises
-    `UserError` if it names nobody: an author is never made up.
-    """
-    if given is None:
-        name, address = (_configured(clone, key) for key in ("name", "email"))
-        given = f"{name} <{address}>" if name and address else None
-    if given is None:
-        raise UserError(
-            "who is the author? git's configuration has no user.name and user.email:"
-            " set them, or give --author 'Name <address>'"
-        )
-    found = _AUTHOR.fullmatch(given)
-    if found is None:
-        raise UserError(f"not an author: {given!r}; give 'Name <address>'")
-    return {"GIT_AUTHOR_NAME": found[1], "GIT_AUTHOR_EMAIL": found[2]}
-
-
-def _configured(clone: Path, key: str) -> str:
-    """Return `user.KEY` as the user has set it for a clone, empty if it is not set."""
-    if value := os.environ.get(f"GIT_AUTHOR_{key.upper()}"):
-        return value
-    result = subprocess.run(
-        ["git", "config", "--get", f"user.{key}"], cwd=clone, capture_output=True, text=True
-    )
-    return result.stdout.strip()
-
-
-def commit(
-    checkout: Path, paths: Sequence[str], text: str, date: str, who: Mapping[str, str]
-) -> None:
-    """Commit what a checkout holds at those paths, with that message, at that date, as that author.
-
-    The date is the committer's too, so that the same content makes the same commit.
-    """
-    git(checkout, "add", "--all", "--force", "--", *paths)
-    dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
-    committer = {key.replace("AUTHOR", "COMMITTER"): value for key, value in who.items()}
-    options = ["--quiet", "--no-verify", "--no-gpg-sign", "--message", text]
-    git(checkout, "commit", *options, **who, **dates, **committer)
-
-
-def final_series(patches: Path = PATCHES) -> list[Series]:
-    """Return the series of final releases, newest first."""
-    return [series for series in reversed(load_all_series(patches)) if not series.preview]
-
-
-def split_series(series: Series) -> tuple[list[Path], list[Path]]:
-    """Return the patches of a series that upstream has in some release, and the others.
-
-    The header says so: DEP-3, Applied-Upstream.
-    """
-    ours: list[Path] = []
-    theirs: list[Path] = []
-    for text in series.patches:
-        header = read_header(text.read_text("utf-8"), name_of(text))
-        (theirs if header.field("Applied-Upstream") else ours).append(text)
-    return theirs, ours
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is committed: first what upstream has, but not in this base, then the requests.
-
-    `texts` maps the ideas of the requests to patch files, in the order of the series; `there` are
-    the ideas that this base has.
-    """
-
-    first: list[Path]
-    texts: dict[str, Path]
-    there: set[str]
-    requests: list[Request]
-
-
-def make_plan(tree: Path, options: Options) -> Plan:
-    """Return what is committed on the base whose package is in `tree`, up to the request asked for.
-
-    Raises `UserError` that names the base, and the hunk that stopped the newest series.
-    """
-    reasons = []
-    for series in final_series(options.patches):
-        theirs, ours = split_series(series)
-        requests = load_requests(options.patches, [idea_of(text) for text in ours])
-        wanted = choose(requests, options.request)
-        ideas = {idea for request in wanted for idea in request.ideas}
-        texts = [text for text in ours if idea_of(text) in ideas]
-        first = [p for p in theirs if git_apply(tree, p, "--reverse", "--check").returncode != 0]
-        if (reason := why_not(tree, [*first, *texts])) is None:
-            print(f"{len(texts)} patches of series {series.name}", flush=True)
-            for patch in first:
-                print(f"first, as upstream has it in a later release: {idea_of(patch)}", flush=True)
-            there = {idea_of(text) for text in theirs if text not in first}
-            return Plan(first, texts_by_idea(texts), there, wanted)
-        reasons.append(f"series {series.name}: {reason}")
-    raise UserError(f"base {options.base}: {reasons[0]}; the clone is as it was")
-
-
-def choose(requests: Sequence[Request], number: int | None) -> list[Request]:
-    """Return the requests up to that number, counted from 1, or all; those that bring anything.
-
-    Raises `UserError` if there is no such request, or upstream has all of it.
-    """
-    wanted = [request for request in requests if number is None or request.number <= number]
-    left = [request for request in wanted if request.ideas]
-    if number is not None and not 1 <= number <= len(requests):
-        raise UserError(f"--request {number}: give a number from 1 to {len(requests)}")
-    if not left or (number is not None and left[-1].number != number):
-        raise UserError(f"--request {number or 'all'}: upstream has all of it")
-    return left
-
-
-class NewTests:
-    """The new tests in a checkout, to which those of one idea after the other are added."""
-
-    def __init__(self, checkout: Path, plan: Plan, patches: Path) -> None:
-        """Raises `UserError` if an idea of the plan has no tests."""
-        self.path, self.patches = checkout / NEW_TESTS, patches
-        tested = [
-            idea for idea in plan.there if (patches / "upstream-tests" / f"{idea}.patch").exists()
-        ]
-        self.done = set(tested)
-        self.woven = weave([added_tests(i, patches) for i in [*tested, *plan.texts]], NEW_TESTS)
-
-    def add(self, idea: str) -> None:
-        """Add the tests of an idea; raise `UserError` if they don't fit what upstream has made of
-        the others.
-        """
-        have = self.path.read_text("utf-8") if self.path.exists() else ""
-        fits = have == self.woven.text(self.done)
-        self.done.add(idea)
-        if fits:
-            self.path.parent.mkdir(exist_ok=True)
-            self.path.write_text(self.woven.text(self.done), "utf-8")
-        else:
-            apply_patch(self.path.parents[1], added_tests(idea, self.patches))
-
-
-def build(checkout: Path, plan: Plan, patches: Path, who: Mapping[str, str] | None) -> list[str]:
-    """Commit a plan in a checkout; return the commit below the requests, and that of each.
-
-    `who` is whose the commits are, for git's environment; None: those that the patches name. The
-    requests need not have the order of the series: what their patches make of the package must be
-    the same. Raises `UserError` if it is not, or a patch does not apply.
-    """
-    package = checkout / PACKAGE
-    tests = NewTests(checkout, plan, patches)
-    files = {name for text in plan.texts.values() for name in patched_files(text)}
-    in_order = checkout.with_name("in-order")
-    shutil.copytree(package / "livekit", in_order / "livekit")
-    apply_in_place(in_order, [*plan.first, *plan.texts.values()])
-
-    def add(patch: Path, below: str) -> str:
-        header = header_of(patch)
-        paths = [f"{below}{name}" for name in patched_files(patch)]
-        mine = _AUTHOR.fullmatch(header.author)
-        named = {"GIT_AUTHOR_NAME": mine[1], "GIT_AUTHOR_EMAIL": mine[2]} if mine else {}
-        commit(checkout, paths, message(header), header.date, who or named)
-        return git(checkout, "rev-parse", "HEAD")
-
-    tip = git(checkout, "rev-parse", "HEAD")
-    for patch in plan.first:
-        apply_patch(package, patch)
-        tip = add(patch, f"{PACKAGE}/")
-    tips = [tip]
-    for request in plan.requests:
-        for idea in request.ideas:
-            apply_patch(package, plan.texts[idea])
-            add(plan.texts[idea], f"{PACKAGE}/")
-            tests.add(idea)
-            tip = add(added_tests(idea, patches), "")
-        tips.append(tip)
-    for name in files:
-        if content(package / name) != content(in_order / name):
-            raise UserError(
-                f"{name} is another file when the requests are applied in their order:"
-                " see the order of the ideas in requests.toml"
-            )
-    shutil.rmtree(in_order)
-    return tips
-
-
-def check_branches(clone: Path, requests: Sequence[Request], tips: Sequence[str]) -> None:
-    """Raise `UserError` if `clone` has a branch of a request already, other than what was made."""
-    heads = git(clone, "for-each-ref", "--format=%(refname:short) %(objectname)", "refs/heads")
-    for head, found in (line.split() for line in heads.splitlines()):
-        for request, tip in zip(requests, tips, strict=True):
-            # git can't have both fix and fix/this
-            same = head == request.branch and found == tip
-            if not same and f"{request.branch}/".startswith(f"{head}/"):
-                raise UserError(f"{clone} has another branch {head}: rename or delete it")
-
-
-def check_out(clone: Path, folder: Path) -> Path:
-    """Return `folder`, made a checkout that shares the objects of `clone` where it is missing."""
-    if not folder.exists():
-        options = ["--quiet", "--shared", "--no-checkout"]
-        git(folder.parent, "clone", *options, str(clone), str(folder))
-    return folder
-
-
 def prepare(options: Options, clone: Path, base: str) -> tuple[Record, Plan, list[str]]:
     """Make the checkouts of a base and all commits, and install the tools; return the record of the
     run, the plan, and the commit below the requests and of each.
@@ -442,7 +149,7 @@ def prepare(options: Options, clone: Path, base: str) -> tuple[Record, Plan, lis
     branch = check_out(clone, folder / "branch")
     git(branch, "checkout", "--quiet", "--force", "--detach", base)
     git(branch, "clean", "--quiet", "--force", "-dx")
-    plan = make_plan(branch / PACKAGE, options)
+    plan = make_plan(branch / PACKAGE, options.base, options.patches, options.request)
     who = author(clone, options.author) if options.clone else None
     tips = build(branch, plan, options.patches, who)
     check_branches(clone, plan.requests, tips[1:])
@@ -541,7 +248,7 @@ def read_options(argv: Sequence[str] | None) -> Options:
     parser.add_argument("--table", action="store_true", help=argparse.SUPPRESS)
     values = vars(parser.parse_args(argv))
     values["base"] = values["base"] or "main"
-    if values["author"] and not _AUTHOR.fullmatch(values["author"]):
+    if values["author"] and not AUTHOR.fullmatch(values["author"]):
         raise UserError(f"not an author: {values['author']!r}; give 'Name <address>'")
     return Options(**values)
 

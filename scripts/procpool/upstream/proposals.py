@@ -23,8 +23,9 @@ from procpool.base.files import ROOT, between, replace_file
 from procpool.catalog.series import idea_of
 from procpool.patching.apply import apply_in_place, git_apply
 from procpool.patching.fit import why_not
+from procpool.upstream.branches import final_series, split_series
+from procpool.upstream.clones import PACKAGE, resolve
 from procpool.upstream.gates import git, make_environment
-from procpool.upstream.pr import PACKAGE, final_series, resolve, split_series
 from procpool.upstream.requests import reproduction
 
 BEGIN = "<!-- proposals: written by nox -s proposals -->"
