@@ -109,17 +109,19 @@ def test_what_is_measured(
         "| | this series | #1 | #2 |\n| --- | --- | --- | --- |\n"
         "| what does it say | 1 first | 2 first | nothing |\n"
         "| and else | fails: no | fails: no | not its subject |\n"
-        "\nMeasured: this series at "
+        "\nMeasured: this series on "
     )
     assert "#1: open. #2: elsewhere." in table
     assert f"{OURS}: v2.0.0, 2 ideas" in capsys.readouterr().out
 
 
 def test_a_script_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_LIMIT", -1)  # over before it begins
     script = tmp_path / "script.py"
-    script.write_text("")
+    script.write_text("import time\nprint('this')\ntime.sleep(600)\n")
+    monkeypatch.setattr(module, "_LIMIT", -1)  # over before it begins
     assert last_line(Path(sys.executable), tmp_path, script) == "no end within -1 s"
+    monkeypatch.setattr(module, "_LIMIT", 5)
+    assert last_line(Path(sys.executable), tmp_path, script) == "this"
 
 
 def test_what_is_no_clone(tmp_path: Path) -> None:

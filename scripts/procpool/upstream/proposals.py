@@ -31,8 +31,8 @@ from procpool.upstream.requests import reproduction
 BEGIN = "<!-- proposals: written by nox -s proposals -->"
 END = "<!-- end of proposals -->"
 OURS = "this series"
-_LIMIT = 600  # seconds for one script; on an idle machine the longest takes 60
-_AT_ONCE = 4  # scripts: they wait most of the time
+_LIMIT = 300  # seconds for one script; on an idle machine the longest takes 60
+_AT_ONCE = 6  # scripts: they wait most of the time
 
 
 @dataclass(frozen=True)
@@ -113,16 +113,20 @@ def last_line(python: Path, package: Path, script: Path) -> str:
         result = subprocess.run(
             [str(python), str(script)],
             cwd=script.parent,
-            env=os.environ | {"PYTHONPATH": str(package)},
+            env=os.environ | {"PYTHONPATH": str(package), "PYTHONUNBUFFERED": "1"},
             capture_output=True,
-            text=True,
             timeout=_LIMIT,
         )
-    except subprocess.TimeoutExpired:
-        return f"no end within {_LIMIT} s"
-    if lines := result.stdout.splitlines():
-        return lines[-1].strip()
-    return f"fails: {(result.stderr.strip().splitlines() or ['nothing said'])[-1]}"
+        out, failed = result.stdout, f"fails: {_last(result.stderr) or 'nothing said'}"
+    except subprocess.TimeoutExpired as error:
+        # what it has printed counts; it may not end by itself
+        out, failed = error.stdout or b"", f"no end within {_LIMIT} s"
+    return _last(out) or failed
+
+
+def _last(output: bytes) -> str:
+    """Return the last line of a program's output, empty if there is none."""
+    return (output.decode("utf-8", "replace").strip().splitlines() or [""])[-1].strip()
 
 
 def render(
@@ -177,7 +181,7 @@ def compare(clone: Path, base: str, patches: Path) -> str:
                 cells[name] = [future.result() for future in futures]
                 print(f"{time.strftime('%H:%M:%S')} {name}: {len(scripts)} scripts", flush=True)
     notes = [f"{p.name}: {p.note}" for p in proposals]
-    measured = ", ".join(f"{name} at {found[:9]}" for name, found in commits.items())
+    measured = ", ".join(f"{name} on {found[:9]}" for name, found in commits.items())
     return (
         render(proposals, behaviours, cells)
         + f"\nMeasured: {measured}. {'. '.join(notes)}. T is `initialize_timeout`. Each cell is the"
