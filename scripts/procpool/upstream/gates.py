@@ -45,7 +45,7 @@ LIMITS = {
     "mypy": 1800,
     "log calls": 60,
     "reproduction": 600,
-    "tests": 2400,
+    "tests": 3600,
     "new tests before each fix": 1800,
 }
 
