@@ -67,6 +67,8 @@ class Installers:
                     write_lock(cwd / LOCKS[tool], PINS | fault)
                 return ""
         words = [word for word in shlex.split(line) if not re.match(r"[A-Z_]+=", word)]
+        if line.startswith("PIP_FIND_LINKS="):
+            environment = environment | {"PIP_FIND_LINKS": "vendor"}
         if not words:
             return ""
         if words[0] in SHELL:
@@ -138,7 +140,8 @@ class Installers:
         if tool == "poetry" and command == "add":
             write_lock(lock, PINS | {PROJECT: asked})
             return
-        finds = tool != "pipenv" or "verify" in words or self.wanted(cwd) == RELEASE
+        unpatched = self.wanted(cwd) == RELEASE
+        finds = tool != "pipenv" or "PIP_FIND_LINKS" in environment or unpatched
         if command == "lock" and not finds:
             raise Refused(1, f"no wheel of {self.wanted(cwd)} is found")
         if command in ("lock", "update", "upgrade", "add") and "--check" not in words:

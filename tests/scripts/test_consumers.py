@@ -82,7 +82,7 @@ MOVED = {PROJECT: PATCHED, "numpy": "2.1"}
         ("pdm", "pdm update --no-sync --update-reuse", MOVED, "other versions of numpy"),
         ("pdm", "pdm lock --check", (1, "stale"), "exit 1: stale"),
         ("pipenv", "pipenv upgrade", MOVED, "other versions of numpy"),
-        ("pipenv", "pipenv update", UNPATCHED, "an update takes the wheel away"),
+        ("pipenv", "vendor pipenv lock", UNPATCHED, "a new lock takes the wheel away"),
         ("renovate", "renovate --platform", (0, "no network"), "did not look the project up"),
         ("dependabot", "check-jsonschema", (1, "no such key"), "exit 1: no such key"),
     ],

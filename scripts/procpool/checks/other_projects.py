@@ -76,12 +76,12 @@ def check_pipenv(bench: Bench) -> Iterator[str]:
 
     project.sh("pipenv verify")
     locked = lock.read_text("utf-8")
-    project.sh("PIP_FIND_LINKS=vendor pipenv update --lock-only")
+    project.sh("PIP_FIND_LINKS=vendor pipenv lock")
     if locked_versions(lock)[PROJECT] != bench.patched:
-        raise UserError("pipenv: an update takes the wheel away")
+        raise UserError("pipenv: a new lock takes the wheel away")
     lock.write_text(locked, "utf-8")
     project.refuses("pipenv lock", bench.patched)
-    yield "pipenv: an update leaves the wheel in place, and fails without PIP_FIND_LINKS"
+    yield "pipenv: a new lock leaves the wheel in place, and fails without PIP_FIND_LINKS"
 
     for path, text in originals.items():
         path.write_text(text, "utf-8")
