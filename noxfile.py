@@ -24,13 +24,15 @@
 #
 # [tool.nox]
 # script-download-python = "never"
+# script-venv-backend = "virtualenv"
 # ///
 """The project's sessions; `nox --list` names them. Each calls a script or pytest, and holds no
 logic.
 
 The block above is what nox and the steps run on, and the one list of it: nox makes that environment
 by itself, and sessions that need it take it from there. On an older Python it asks for nothing but
-nox, so that this file can say what is wrong.
+nox, so that this file can say what is wrong. Not uv makes that environment: called from a user's
+project, uv would take the settings of that project, such as `exclude-newer`.
 The tag `ci` is README's test command; `products` checks what people take away. `apply-and-test`,
 `quick` and `control` take `-- --python 3.10`, which may be given more than once, and pytest's own
 arguments after it.
