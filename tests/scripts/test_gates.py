@@ -264,7 +264,7 @@ BROKEN = f"{MARK}def test_upstream():\n    assert False\n"
 def test_a_test_that_passed_before_must_pass(gates: Gates) -> None:
     write(gates.branch, upstream=BROKEN)
     wrong, _ = gates.tests()
-    assert wrong.endswith("\nnot passed: tests.test_ipc::test_upstream")
+    assert wrong == "passed before, and does not now: tests.test_ipc::test_upstream"
     write(gates.branch, upstream=f"{MARK}def test_upstream(): ...\n")
     assert gates.tests()[0] == "", "what failed is not on record"
 
@@ -275,6 +275,26 @@ def test_what_fails_before_does_not_count(gates: Gates) -> None:
     wrong, remark = gates.tests()
     assert wrong == ""
     assert remark.endswith(" 1 pass before and 1 after, neither before nor after test_upstream")
+
+
+def test_a_test_of_upstreams_that_never_ends_is_one_that_fails(
+    gates: Gates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = f"{MARK}import time\nclass TestIt:\n    def test_one(self): time.sleep({{}})\n"
+    write(gates.base, upstream=f"{endless.format(600)}def test_two(): ...\n")
+    write(gates.branch, upstream=f"{endless.format(0)}def test_two(): ...\n")
+    monkeypatch.setattr(gates_module, "MODULE_LIMIT", 0)
+    monkeypatch.setattr(gates_module, "TEST_LIMIT", 15)
+    wrong, remark = gates.tests()
+    assert wrong == "" and remark.endswith("of upstream's (test_ipc) 1 pass before and 2 after")
+    assert gates.record.upstream[gates.below] == {
+        "tests.test_ipc.TestIt::test_one": False,
+        "tests.test_ipc::test_two": True,
+    }
+    gates.record.upstream.clear()
+    gates.deadline = time.monotonic()
+    with pytest.raises(TooLong):
+        gates.tests()
 
 
 def test_a_new_test_must_pass(gates: Gates) -> None:

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +48,8 @@ LIMITS = {
     "tests": 3600,
     "new tests before each fix": 1800,
 }
+# Seconds for a module of upstream's tests, and for one test where the module took longer.
+MODULE_LIMIT, TEST_LIMIT = 400, 150
 
 
 def git(repository: Path, *arguments: str, **environment: str) -> str:
@@ -240,13 +242,13 @@ class Gates:
         Returns what pytest printed, and the outcome of every test. Raises `UserError` if no test
         ran.
         """
-        settings = _text(checkout / "pyproject.toml")
-        unit = ["--unit"] if "select with --unit" in settings else []
         report = self.folder / "report.xml"
         report.unlink(missing_ok=True)
         # pytest's own tracebacks parse the sources, which some Python 3.11 can't in a deep stack
         options = ["-q", "--tb=native", "-p", "no:cacheprovider", f"--junitxml={report}"]
-        result = self.run(checkout, "-m", "pytest", *modules, *unit, *options, **environ)
+        result = self.run(
+            checkout, "-m", "pytest", *modules, *_unit_option(checkout), *options, **environ
+        )
         output = result.stdout + result.stderr
         if not report.is_file() or not (outcomes := read_outcomes(report)):
             raise UserError(f"pytest ran no test: {output.strip()[-500:]}")
@@ -269,30 +271,65 @@ class Gates:
         output, alone = self._pytest(checkout, again, LK_TEST_CONCURRENCY="0")
         return output, set(outcomes), first, first - (alone.keys() - not_passed(alone))
 
-    def _upstream(self, checkout: Path, commit: str) -> tuple[str, dict[str, bool]]:
-        """Run upstream's tests that can see the change; return what pytest printed, and of each
-        whether it passes.
+    @contextlib.contextmanager
+    def _within(self, seconds: float) -> Iterator[None]:
+        """Let what is run inside take so many seconds, and no more than the gate has left."""
+        deadline = self.deadline
+        self.deadline = min(deadline, time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            self.deadline = deadline
+
+    def _one_by_one(self, checkout: Path, module: str) -> dict[str, bool]:
+        """Run the tests of a module in a process each; return whether each passes, in time."""
+        options = ["--collect-only", "-q", "-p", "no:cacheprovider", *_unit_option(checkout)]
+        listed = self.run(checkout, "-m", "pytest", module, *options).stdout.splitlines()
+        found = {}
+        for node in (line for line in listed if line.startswith(f"{module}::")):
+            # tests/test_ipc.py::TestClass::test_this is tests.test_ipc.TestClass::test_this
+            *where, test = node.removeprefix(f"{module}::").split("::")
+            name = ".".join([module.removesuffix(".py").replace("/", "."), *where])
+            try:
+                with self._within(TEST_LIMIT):
+                    found[f"{name}::{test}"] = not not_passed(self._pytest(checkout, [node])[1])
+            except TooLong:
+                found[f"{name}::{test}"] = False
+        return found
+
+    def _upstream(self, checkout: Path, commit: str) -> dict[str, bool]:
+        """Run upstream's tests that can see the change; return whether each passes.
 
         One test at a time: upstream runs those of a module side by side, each with its own
-        children, which on a busy host takes many past their limits, also without the change.
+        children, which on a busy host takes many past their limits. Without the change some never
+        end there, so a module that takes too long is run again with a process for each test.
         """
-        modules, output = upstream_tests(checkout), ""
-        if modules and commit not in self.record.upstream:
-            output, names, _, broken = self._twice(checkout, modules, LK_TEST_CONCURRENCY="0")
-            self.record.upstream[commit] = {name: name not in broken for name in sorted(names)}
-        return output, self.record.upstream.get(commit, {})
+        if commit not in self.record.upstream:
+            found: dict[str, bool] = {}
+            for module in upstream_tests(checkout):
+                try:
+                    with self._within(MODULE_LIMIT):
+                        one = {"LK_TEST_CONCURRENCY": "0"}
+                        _, names, _, broken = self._twice(checkout, [module], **one)
+                    found |= {name: name not in broken for name in names}
+                except TooLong:
+                    found |= self._one_by_one(checkout, module)
+            if time.monotonic() > self.deadline:
+                raise TooLong
+            self.record.upstream[commit] = dict(sorted(found.items()))
+        return self.record.upstream[commit]
 
     def tests(self) -> tuple[str, str]:
         """Run upstream's tests that can see the change, before and after, and all new ones after.
 
         What does not pass before does not count. The new ones run side by side.
         """
-        _, before = self._upstream(self.base, self.below)
-        output, after = self._upstream(self.branch, self.commit)
+        before = self._upstream(self.base, self.below)
+        after = self._upstream(self.branch, self.commit)
         worse = [name for name, passes in after.items() if not passes and before.get(name, True)]
         if worse:
             self.record.upstream.pop(self.commit)  # it is run again when the run is resumed
-            return f"{output[-5000:]}\nnot passed: {', '.join(worse)}", ""
+            return f"passed before, and does not now: {', '.join(worse)}", ""
         output, names, first, broken = self._twice(self.branch, [NEW_TESTS])
         if broken:
             return f"{output[-5000:]}\nnot passed: {', '.join(sorted(broken))}", ""
@@ -379,6 +416,12 @@ class Gates:
         calls = "log call" if count == 1 else "log calls"
         remark = f"{count} new {calls} in {len(changed)} {files}, nothing of a job but its id"
         return "\n".join(wrong), remark
+
+
+def _unit_option(checkout: Path) -> list[str]:
+    """Return the option that selects upstream's unit tests, if the checkout has it."""
+    settings = _text(checkout / "pyproject.toml")
+    return ["--unit"] if "select with --unit" in settings else []
 
 
 def upstream_tests(checkout: Path) -> list[str]:
