@@ -72,8 +72,8 @@ def test_an_old_python_can_read_the_first_module() -> None:
 
 def test_an_interrupt_while_modules_are_imported(tmp_path: Path) -> None:
     (tmp_path / "packaging").mkdir()
-    code = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nsignal.pause()\n"
-    (tmp_path / "packaging" / "__init__.py").write_text(code)
+    # Not by a signal: what runs in a shell's background ignores that one.
+    (tmp_path / "packaging" / "__init__.py").write_text("raise KeyboardInterrupt\n")
     result = run("wheel", "1.5.11", PYTHONPATH=str(tmp_path))
     assert (result.returncode, result.stderr) == (130, "error: interrupted\n")
 
