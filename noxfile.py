@@ -286,7 +286,9 @@ def check_wheels(session: nox.Session) -> None:
 @nox.session(allow_parallel=True, tags=["products"])
 def consumers(session: nox.Session) -> None:
     """Run README's recipes for users' projects in throw-away ones; -- NAME: only that."""
-    session.install(*TOOLING, "--group", "consumers")
+    session.install(*TOOLING, "--group", "consumers", "--group", "tests")
+    # The doctor's fix for Poetry, which the session of the tests does not have.
+    session.run("pytest", "-q", "tests/scripts/test_doctor_fixes.py", "-k", "poetry")
     session.run("python", "scripts", "check-consumers", *session.posargs)
 
 
