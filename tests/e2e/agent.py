@@ -167,9 +167,13 @@ def make() -> Any:
             agent_name=name,
             **options,
         )
+    if SETTINGS["drain"] is not None:
+        options["drain_timeout"] = SETTINGS["drain"]
     known = inspect.signature(agents.AgentServer).parameters
+    options["setup_fnc"] = prewarm
     server = agents.AgentServer(**{k: v for k, v in options.items() if k in known})
-    server.setup_fnc = prewarm
+    if "setup_fnc" not in known:
+        server.setup_fnc = prewarm
     server.rtc_session(entrypoint, agent_name=name, on_request=on_request)
     return server
 
@@ -213,6 +217,8 @@ multiprocessing.process.BaseProcess.start = start_unless_told  # type: ignore[me
 
 if __name__ == "__main__":
     hear_signals()
+    if AGENT_SERVER:
+        del sys.argv[2:]  # --drain-timeout, which 1.3.1 to 1.3.9 do not have: see make()
     if sys.argv[1:] == ["dev"]:  # it would start the worker anew when a file changes
         sys.argv.append("--no-reload" if AGENT_SERVER else "--no-watch")
     cli.run_app(make())
