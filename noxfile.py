@@ -84,10 +84,7 @@ def step(session: nox.Session, name: str, *arguments: str) -> None:
 @nox.session(venv_backend="none", allow_parallel=True)
 def wheel(session: nox.Session) -> None:
     """Build patched wheels, their sums and an index into dist/: nox -s wheel -- 1.5.11"""
-    # A user calls it from a project of theirs, with the path of a file there.
-    with session.chdir(session.invoked_from):
-        scripts = str(Path(__file__).parent.resolve() / "scripts")
-        session.run(sys.executable, scripts, "wheel", *session.posargs, external=True)
+    step(session, "wheel", *session.posargs)
 
 
 @nox.session(name="apply-and-test", venv_backend="none", allow_parallel=True)
