@@ -17,7 +17,6 @@ import json
 import os
 import platform
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -33,13 +32,12 @@ from procpool.base.command import step_parser
 from procpool.base.errors import UserError, one_line
 from procpool.base.files import ROOT, replace_file
 from procpool.catalog.releases import REPORTED, get_release, newest_release
-from procpool.suite.environment import WITH_BYTECODE
+from procpool.suite.guarded import run_guarded
 from procpool.suite.livekit_server import find_server
 from procpool.suite.run import Target, prepare
 
 BENCHMARKS = ROOT / "benchmarks"
 QUICK = ROOT / ".nox" / ".cache" / "bench"
-GUARD = ROOT / "tests" / "e2e" / "guard.py"
 # What stands behind a release's version in the name of what is measured.
 PATCHED = " patched"
 # Seconds that one script may take; only what hangs takes them.
@@ -128,28 +126,8 @@ def _run(command: list[str], log: Path) -> str:
 
     Raises `UserError` with the last line of its errors, which go to the file `log`.
     """
-    guard = (sys.executable, "-I", "-S", str(GUARD), str(os.getpid()))  # it dies with this process
-    with tempfile.TemporaryFile("w+") as out, log.open("wb") as errors:
-        process = subprocess.Popen(
-            [*guard, *command],
-            cwd=ROOT,
-            env=os.environ | WITH_BYTECODE,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=errors,
-            start_new_session=True,
-        )
-        try:
-            code = process.wait(_HANGS)
-        except subprocess.TimeoutExpired:
-            raise UserError(f"{Path(command[1]).name} did not end: see {log}") from None
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        if code != 0:
-            end = one_line(log.read_text("utf-8", "replace"))[-200:]
-            raise UserError(f"{Path(command[1]).name} failed: {end}; see {log}")
+    with tempfile.TemporaryFile("w+") as out:
+        run_guarded(command, Path(command[1]).name, log, _HANGS, out)
         out.seek(0)
         return out.read()
 

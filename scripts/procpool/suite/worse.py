@@ -10,12 +10,9 @@ not as expected is repeated, which decides.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import math
 import os
-import signal
-import subprocess
 import sys
 import time
 import tomllib
@@ -25,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from procpool.base.command import step_parser
-from procpool.base.errors import UserError, one_line
+from procpool.base.errors import UserError
 from procpool.base.files import ROOT, replace_file
 from procpool.catalog.releases import REPORTED, get_release, load_releases
-from procpool.suite.environment import WITH_BYTECODE
+from procpool.suite.guarded import run_guarded
 from procpool.suite.run import Target, prepare
 
 TESTS = ROOT / "tests" / "worse"
@@ -36,7 +33,6 @@ RUNS = ROOT / ".nox" / ".cache" / "worse"
 KNOWN = TESTS / "known_failures.toml"
 # The oldest of the releases that are compared by default: an early pool that counts waiting jobs.
 OLDEST = "1.0.23"
-GUARD = ROOT / "tests" / "e2e" / "guard.py"
 KINDS = ("unpatched", "patched")
 
 # The pool's MAX_CONCURRENT_INITIALIZATIONS.
@@ -211,29 +207,8 @@ def measure(python: str, name: str, mode: Mode) -> Figures:
     """
     out, log = RUNS / f"{name}.json", RUNS / f"{name}.log"
     out.unlink(missing_ok=True)
-    # it dies with this process
-    guard = (sys.executable, "-I", "-S", str(GUARD), str(os.getpid()))
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [*guard, python, str(TESTS / "scenario.py"), json.dumps(mode), str(out)],
-            cwd=ROOT,
-            env=os.environ | WITH_BYTECODE,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=stream,
-            start_new_session=True,
-        )
-        try:
-            code = process.wait(mode.get("window", 0) + _BESIDES)
-        except subprocess.TimeoutExpired:
-            raise UserError(f"{name} did not end: see {log}") from None
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    if code != 0:
-        end = one_line(log.read_text("utf-8", "replace"))[-200:]
-        raise UserError(f"{name} failed: {end}; see {log}")
+    command = [python, str(TESTS / "scenario.py"), json.dumps(mode), str(out)]
+    run_guarded(command, name, log, mode.get("window", 0) + _BESIDES)
     figures: Figures = json.loads(out.read_text("utf-8"))
     return figures
 
