@@ -12,7 +12,7 @@ from pathlib import Path
 import doctor
 from packaging.version import InvalidVersion, Version
 from procpool.base.errors import UserError, one_line
-from procpool.catalog.releases import PROJECT
+from procpool.catalog.releases import PROJECT, unlabelled
 
 _SUFFIXES = (".lock", ".toml", ".txt", ".in", ".yml", ".yaml", ".json")
 
@@ -28,11 +28,9 @@ def upstream_version(text: str) -> str:
     What is no version, or the build of others, is returned as it is.
     """
     try:
-        version = Version(text)
+        return str(unlabelled(Version(text)))
     except InvalidVersion:
         return text
-    ours = (version.local or "").startswith("procpool.")
-    return version.public if ours else str(version)
 
 
 def pinned_versions(path: Path) -> list[str]:

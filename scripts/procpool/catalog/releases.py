@@ -157,6 +157,11 @@ def named_version(text: str) -> Version | None:
         version = Version(words)
     except InvalidVersion:
         return None
+    return unlabelled(version)
+
+
+def unlabelled(version: Version) -> Version:
+    """Return upstream's version of one with a label of this project's, 1.5.11+procpool.1."""
     ours = (version.local or "").startswith("procpool.")
     return Version(version.public) if ours else version
 
