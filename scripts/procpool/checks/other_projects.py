@@ -12,6 +12,7 @@ from procpool.catalog.releases import PROJECT, get_release
 from procpool.checks.projects import (
     Bench,
     Project,
+    goes_back,
     locked_versions,
     merge_toml,
     only_moved,
@@ -54,12 +55,8 @@ def check_pdm(bench: Bench) -> Iterator[str]:
         raise UserError("pdm: an update takes the wheel away")
     yield "pdm: an update leaves the wheel in place"
 
-    for path, text in originals.items():
-        path.write_text(text, "utf-8")
-    project.sh("pdm sync --group :all --reinstall")
-    only_moved(project, "the environment", installed, project.installed(), RELEASE)
-    project.has(RELEASE, "affected", *PLUGINS)
-    yield f"pdm: the way back leads to upstream's {RELEASE}"
+    command = "pdm sync --group :all --reinstall"
+    yield goes_back(project, originals, command, installed, RELEASE, *PLUGINS)
 
 
 def check_pipenv(bench: Bench) -> Iterator[str]:
@@ -83,12 +80,8 @@ def check_pipenv(bench: Bench) -> Iterator[str]:
     project.refuses("pipenv lock", bench.patched)
     yield "pipenv: a new lock leaves the wheel in place, and fails without PIP_FIND_LINKS"
 
-    for path, text in originals.items():
-        path.write_text(text, "utf-8")
-    project.sh(bench.recipes["back-pipenv"])
-    only_moved(project, "the environment", installed, project.installed(), RELEASE)
-    project.has(RELEASE, "affected", *PLUGINS)
-    yield f"pipenv: the way back leads to upstream's {RELEASE}"
+    command = bench.recipes["back-pipenv"]
+    yield goes_back(project, originals, command, installed, RELEASE, *PLUGINS)
 
 
 def check_fork(bench: Bench) -> Iterator[str]:

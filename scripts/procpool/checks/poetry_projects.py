@@ -9,7 +9,15 @@ from collections.abc import Iterator
 import tomlkit
 from procpool.base.errors import UserError
 from procpool.catalog.releases import PROJECT
-from procpool.checks.projects import NEWER, Bench, Project, locked_versions, merge_toml, only_moved
+from procpool.checks.projects import (
+    NEWER,
+    Bench,
+    Project,
+    goes_back,
+    locked_versions,
+    merge_toml,
+    only_moved,
+)
 from procpool.checks.starters import (
     AS_OF,
     EXTRAS,
@@ -72,12 +80,8 @@ def _proved(bench: Bench, project: Project, group: str = "") -> Iterator[str]:
         project.diagnose("partly", "poetry.lock")
         yield f"{name}: 'poetry add {PROJECT}=={NEWER}' gets in, and the doctor reports the lock"
 
-    for path, text in originals.items():
-        path.write_text(text, "utf-8")
-    project.sh("poetry sync --no-root")
-    only_moved(project, "the environment", installed, project.installed(), RELEASE)
-    project.has(RELEASE, "affected", *PLUGINS)
-    yield f"{name}: the way back leads to upstream's {RELEASE}"
+    command = "poetry sync --no-root"
+    yield goes_back(project, originals, command, installed, RELEASE, *PLUGINS)
 
 
 def check_poetry(bench: Bench) -> Iterator[str]:

@@ -202,6 +202,27 @@ def only_moved(
         raise UserError(f"{project.name}: {what}: other versions of {', '.join(rows)}")
 
 
+def goes_back(
+    project: Project,
+    originals: dict[Path, str],
+    command: str,
+    installed: dict[str, str],
+    release: str,
+    *modules: str,
+) -> str:
+    """Put files back as they were, run what a reader runs then, and return what that proves.
+
+    Raise `UserError` unless the environment holds again what was `installed`, with upstream's
+    `release`, and the `modules` of the plugins import.
+    """
+    for path, text in originals.items():
+        path.write_text(text, "utf-8")
+    project.sh(command)
+    only_moved(project, "the environment", installed, project.installed(), release)
+    project.has(release, "affected", *modules)
+    return f"{project.name}: the way back leads to upstream's {release}"
+
+
 @dataclass(frozen=True)
 class Bench:
     """What the checks share.

@@ -10,6 +10,7 @@ from procpool.checks.projects import (
     NEWER,
     Bench,
     Project,
+    goes_back,
     locked_versions,
     merge_toml,
     only_moved,
@@ -50,13 +51,9 @@ def _patch(bench: Bench, project: Project, recipe: str, sync: str, *modules: str
     project.refuses(f"uv lock --upgrade-package {PROJECT}=={NEWER}", bench.patched)
     yield f"{name}: an upgrade leaves the wheel in place, {NEWER} is refused"
 
-    for path, text in originals.items():
-        path.write_text(text, "utf-8")
-    project.sh(sync)
+    back = goes_back(project, originals, sync, installed, RELEASE, *modules)
     only_moved(project, "uv.lock", before, locked_versions(lock), RELEASE)
-    only_moved(project, "the environment", installed, project.installed(), RELEASE)
-    project.has(RELEASE, "affected", *modules)
-    yield f"{name}: the way back leads to upstream's {RELEASE}"
+    yield back
 
 
 def check_uv(bench: Bench) -> Iterator[str]:
