@@ -12,6 +12,7 @@
 #     "pathspec==1.1.1; python_version >= '3.11'",
 #     "pip==26.3; python_version >= '3.11'",
 #     "pluggy==1.7.0; python_version >= '3.11'",
+#     "pyflakes==4.1.0; python_version >= '3.11'",
 #     "pypi-simple==1.8.0; python_version >= '3.11'",
 #     "requests==2.34.2; python_version >= '3.11'",
 #     "rich==15.0.0; python_version >= '3.11'",

@@ -513,7 +513,7 @@ def test_an_idle_process_that_exits_is_replaced_and_gets_no_job() -> None:
 
 
 def check_order(jobs: int, dying: int, schedule: Schedule, concurrency: int = 1) -> None:
-    """Launch `jobs` jobs at once; the first `dying` processes die before they can take one."""
+    """Launch `jobs` jobs, 1 ms apart; the first `dying` processes die before they can take one."""
 
     async def scenario(world: World) -> None:
         await world.pool.start()
@@ -525,6 +525,7 @@ def check_order(jobs: int, dying: int, schedule: Schedule, concurrency: int = 1)
         world.pool.on("process_ready", die)
         for _ in range(jobs):
             world.launch()
+            await world.until(world.now + 0.001)
         await world.ended()
         assert all(job.ran for job in world.jobs)
         assert list(world.launched) == [job.id for job in world.jobs]

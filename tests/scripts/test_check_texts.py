@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from procpool.base.errors import UserError
+from procpool.checks import texts
 from procpool.checks.texts import main
 
 
@@ -64,6 +65,26 @@ def test_a_text_that_no_series_names(lines: Path) -> None:
     (lines / "first" / "v1.0.1.patch").write_text("anything")
     with pytest.raises(UserError, match=r"^first/v1\.0\.1\.patch is in no series: delete it$"):
         check(lines)
+
+
+def test_a_text_that_names_what_is_not_there(lines: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # the made-up files are no Python
+    real = texts._flaws_of
+    monkeypatch.setattr(
+        texts, "_flaws_of", lambda code: real(b"first()" if b"first of 2" in code else b"import os")
+    )
+    old = (lines / "first" / "v1.0.0.patch").read_text()
+    (lines / "first" / "v2.0.0.patch").write_text(old.replace("+first", "+first of 2.0.0"))
+    (lines / "v2.0.0" / "series").write_text("first/v2.0.0.patch\nsecond/v1.0.0.patch\n")
+    with pytest.raises(UserError) as raised:
+        check(lines)
+    flaw = "leaves a flaw in livekit/agents/pool.py: undefined name 'first'"
+    assert str(raised.value) == f"first/v2.0.0.patch {flaw}"
+
+
+def test_code_that_is_no_python_has_that_flaw() -> None:
+    assert texts._flaws_of(b"line 1\n") == {"invalid syntax"}
+    assert texts._flaws_of(b"import os\n") == {"'os' imported but unused"}
 
 
 def test_a_text_that_does_not_apply(lines: Path) -> None:

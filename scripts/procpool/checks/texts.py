@@ -1,12 +1,15 @@
 """Check the texts of the patches: each where it is needed, none that another could stand in for.
 
 On every distinct text of the files that a series patches, each of its patches must apply, the old
-text of every hunk standing exactly once in its file. A text is one too many if another one of its
-idea applies wherever it is used, and leaves the same files.
+text of every hunk standing exactly once in its file, and leave code in which pyflakes finds no more
+than before: no name that is not defined there, no import that is not used. A text is one too
+many if another one of its idea applies wherever it is used, and leaves the same files.
 """
 
 from __future__ import annotations
 
+import ast
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from procpool.catalog.releases import load_releases
 from procpool.catalog.series import idea_of, load_all_series
 from procpool.patching.patch import name_of, patched_files, split, unnumbered
 from procpool.patching.steps import Files, does, pristine_files, read_steps
+from pyflakes.checker import Checker
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,33 @@ def uses(patches: Path) -> Iterator[Use]:
                 yield Use(text, before, after, pristine)
 
 
+def _flaws_of(code: bytes) -> set[str]:
+    """Return what pyflakes has to say of a module, without the places."""
+    try:
+        messages = Checker(ast.parse(code)).messages
+    except SyntaxError as error:
+        return {error.msg}
+    return {message.message % message.message_args for message in messages}
+
+
+def flaws(found: Sequence[Use]) -> Iterator[str]:
+    """Yield a line for each flaw that pyflakes finds in what a text leaves, and not before it.
+
+    A text applies by what stands around its lines; what they name may be missing all the same.
+    """
+    read = functools.cache(_flaws_of)
+    said: set[tuple[Path, str]] = set()
+    for use in found:
+        for name, code in use.after.items():
+            before = use.before.get(name, use.pristine.get(name))
+            if code is None or code == before:
+                continue
+            for flaw in sorted(read(code) - (read(before) if before else set())):
+                if (use.text, flaw) not in said:
+                    said.add((use.text, flaw))
+                    yield f"{name_of(use.text)} leaves a flaw in {name}: {flaw}"
+
+
 def could_serve_more(found: Sequence[Use]) -> Iterator[str]:
     """Yield a line for each text that does what a later one of its idea is used for.
 
@@ -99,6 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     found = list(uses(options.patches))
     if problems := [
+        *flaws(found),
         *unused(options.patches, found),
         *shared(found),
         *could_serve_more(found),
