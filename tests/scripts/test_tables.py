@@ -91,6 +91,15 @@ def test_each_test_has_a_row(project: Path, lines: Path) -> None:
     ]
 
 
+def test_figures_keep_the_wheels_that_they_are_of(
+    project: Path, lines: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "readme_part", lambda figures: "measured: 1.0.1+procpool.0\n")
+    assert main(["--patches", str(lines)]) == 0
+    readme = (project / "README.md").read_text()
+    assert "Install 1.0.1+procpool.1.\n" in readme and "measured: 1.0.1+procpool.0\n" in readme
+
+
 def test_a_patched_version_of_no_release_is_refused(lines: Path) -> None:
     with pytest.raises(UserError, match=r"1\.0\.7 is not supported"):
         with_revisions("1.0.7+procpool.1", lines)

@@ -141,10 +141,12 @@ def computed(patches: Path = PATCHES) -> dict[Path, str]:
     request, benchmarks = ROOT / "PR_DESCRIPTION.md", ROOT / "benchmarks"
     figures = load(benchmarks / "results.json")
     text = between(readme, *_LINES, f"\n{lines_table(patches)}\n\n")
+    text = with_revisions(text, patches)
+    # after that: figures are of the wheels that they were measured on
     text = within(text, readme, *_FIGURES, f"\n{readme_part(figures)}\n")
     held = doctor_table(doctor.read_text("utf-8"), patches)
     return {
-        readme: with_revisions(text, patches),
+        readme: text,
         request: between(request, *_REQUEST, pull_request_part(figures)),
         benchmarks / "README.md": page(figures),
         doctor: between(doctor, *_POOLS, held),
