@@ -489,16 +489,21 @@ def test_a_thread_whose_prewarm_raises_is_not_ready() -> None:
 
 def test_close_while_a_thread_initializes() -> None:
     async def scenario(plan: Plan) -> Report:
-        plan.kind, plan.hang = "hang", 2.0
+        plan.kind, plan.hang = "held", 20.0
         pool = Pool(plan, hang_timeout=guard, thread=True)
         await pool.pool.start()
         launching = asyncio.ensure_future(pool.launch())
-        assert await until(plan.prewarmed.exists), "prewarm never ran"
-        await pool.aclose()
+        try:
+            assert await until(plan.prewarmed.exists), "prewarm never ran"
+            await pool.aclose()
+            pool.report.notes["stuck"] = len(pool.threads())
+        finally:
+            plan.released.touch()
         await pool.note_released(launching)
         return pool.report
 
     report = run_one(scenario)
+    assert report.notes["stuck"], "aclose() waited for a thread that is stuck"
     assert report.notes["released"], "the waiting job was not released"
     report.check_clean()
 
