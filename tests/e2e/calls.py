@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from livekit import api, rtc
 from server import ALL_FULL, Server
-from waiting import TooLateError, until
+from waiting import POLL, TooLateError, until
 
 # How often the caller tries to come into a room, which is not what is tested. The library limits
 # the time of each; a try that is cancelled would end this process ("FFI Panic").
@@ -20,6 +20,8 @@ _JOINS = 5
 _ASKS_AROUND = 0.15
 # Seconds to leave one.
 _LEAVE = 5.0
+# Seconds until a server has noted the job of a dispatch.
+_NOTED = 10.0
 
 
 @dataclass
@@ -160,7 +162,22 @@ class Caller:
             await self.http().room.delete_room(api.DeleteRoomRequest(room=call.room))
 
     async def delete_dispatch(self, call: Call) -> None:
-        await self.http().agent_dispatch.delete_dispatch(call.dispatch_id, call.room)
+        """Delete the dispatch of a call that a worker has taken.
+
+        The server notes the job some 50 ms after the worker took it. Where the dispatch is deleted
+        before, it tells the worker nothing. Raises `TooLateError`.
+        """
+        dispatches = self.http().agent_dispatch
+        start = time.monotonic()
+        while True:
+            with contextlib.suppress(api.TwirpError):  # it may be writing what it is to show
+                found = await dispatches.get_dispatch(call.dispatch_id, call.room)
+                if found is not None and found.state.jobs:
+                    break
+            if time.monotonic() - start > _NOTED:
+                raise TooLateError(f"the server noted no job: not within {_NOTED:g} s")
+            await asyncio.sleep(POLL)
+        await dispatches.delete_dispatch(call.dispatch_id, call.room)
 
     async def close(self) -> None:
         """Leave every room and end the connections."""

@@ -290,7 +290,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"\n{table(runner.outcomes, program.name)}\n")
     if options.out is not None:
         found_all = [asdict(outcome) for outcome in runner.outcomes]
-        written = {"server": program.name, "seconds": round(seconds), "outcomes": found_all}
+        written = {
+            "server": program.name,
+            "pace": pace,
+            "cores": len(_cores()),
+            "seconds": round(seconds),
+            "about": {case.name: case.about for case in CASES.values()},
+            "outcomes": found_all,
+        }
         options.out.write_text(json.dumps(written, indent=2) + "\n", "utf-8")
     wrong = complaints(runner.outcomes, options.command)
     print(f"{len(runner.outcomes)} runs in {seconds:.0f} s", flush=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from procpool.base.errors import UserError
 from procpool.base.files import PATCHES
-from procpool.catalog.releases import REPORTED, load_releases
+from procpool.catalog.releases import REPORTED, get_release, load_releases
 from procpool.suite import e2e
+from procpool.upkeep.calls import CHOSEN, calls_page, calls_part
 
 SERVER = Path("livekit-server")
 NEWEST = [r.version for r in load_releases(PATCHES).values() if not r.preview][-1]
@@ -81,3 +83,64 @@ def test_releases_and_cases_can_be_chosen(runs: list[tuple[object, ...]]) -> Non
 def test_all_are_run_on_the_stand_in(runs: list[tuple[object, ...]]) -> None:
     assert e2e.main(["--all"]) == 0
     assert runs == [(",".join(load_releases(PATCHES)), None, "--bulk")]
+
+
+def test_a_record_is_of_all_cases_on_a_real_server(runs: list[tuple[object, ...]]) -> None:
+    for others in (["--short"], ["--case", "a-life"], ["--server", "stand-in"], ["--ci"]):
+        with pytest.raises(UserError, match="leave out what chooses others"):
+            e2e.main(["--record", *others])
+    assert not runs
+
+
+def test_a_record_says_what_was_run_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environments = tmp_path / "chosen.json"
+    environments.write_text(json.dumps([{"release": REPORTED, "patched": "python"}]))
+    outcome = {"case": "a", "release": REPORTED, "kind": "patched", "found": ["1 served"]}
+    about = {"a": "a case"}
+    e2e.table_of(environments).write_text(
+        json.dumps(
+            {"server": "livekit-server", "pace": 1.0, "cores": 2, "seconds": 90, "about": about}
+            | {"outcomes": [outcome | {"wrong": [], "seconds": 3.0, "verdict": "passed"}]}
+        )
+    )
+    server = tmp_path / "livekit-server"
+    server.write_text("#!/bin/sh\necho livekit-server version 1.2.3\n")
+    server.chmod(0o755)
+    monkeypatch.setattr(e2e, "RECORD", tmp_path / "e2e.json")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    e2e.record(environments, server, PATCHES)
+    kept = e2e.load_record(tmp_path / "e2e.json")
+    assert kept is not None and "now run 'nox -s tables'" in capsys.readouterr().out
+    local = get_release(REPORTED, PATCHES)[1].local_version
+    assert kept == {
+        "command": f"nox -s e2e -- {REPORTED} --record",
+        "date": "1970-01-01",
+        "server": "livekit-server 1.2.3",
+        "releases": {REPORTED: f"{REPORTED}+{local}"},
+        "pace": 1.0,
+        "cores": 2,
+        "seconds": 90,
+        "about": about,
+        "outcomes": [outcome],
+    }
+    page = calls_page(kept)
+    assert "| a: a case | - | 1 served |" in page
+    how = " ".join(page.split())
+    assert f"{REPORTED}+{local} beside the releases as they are, on livekit-server 1.2.3" in how
+    assert "times as long" not in page and "times as long" in calls_page(kept | {"pace": 3.5})
+    outcome["case"] = "all-sick"
+    part = calls_part(kept | {"outcomes": [outcome]})
+    assert "| all workers sick, 5 calls | - | 1 served |" in part
+
+
+def test_readme_has_words_for_cases_that_there_are() -> None:
+    kept = e2e.load_record()
+    assert kept is not None
+    assert set(CHOSEN) <= {outcome["case"] for outcome in kept["outcomes"]} <= set(kept["about"])
+
+
+def test_without_a_record_nothing_is_shown(tmp_path: Path) -> None:
+    assert e2e.load_record(tmp_path / "e2e.json") is None
+    assert calls_part(None) == "" and "nox -s e2e -- --record" in calls_page(None)

@@ -22,7 +22,9 @@ def project(lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     begin, end = tables._LINES
     lines_of = f"Install 1.0.1+procpool.9.\n{begin}\n{end}\n"
     begin, end = tables._FIGURES
-    (root / "README.md").write_text(f"{lines_of}{begin}\n{end}\nafter\n")
+    figures_of = f"{begin}\n{end}\n"
+    begin, end = tables._CALLS
+    (root / "README.md").write_text(f"{lines_of}{figures_of}{begin}\n{end}\nafter\n")
     begin, end = tables._REQUEST
     (root / "PR_DESCRIPTION.md").write_text(f"{begin}\nold\n{end}\n")
     (root / "benchmarks").mkdir()
@@ -39,7 +41,7 @@ def test_stale_tables_are_named_and_written(
 ) -> None:
     arguments = ["--patches", str(lines)]
     names = (
-        "README.md, PR_DESCRIPTION.md, benchmarks/README.md, scripts/doctor.py,"
+        "README.md, PR_DESCRIPTION.md, benchmarks/README.md, benchmarks/e2e.md, scripts/doctor.py,"
         " patches/control/README.md"
     )
     with pytest.raises(UserError, match=f"stale: {names}: run 'nox -s tables'"):

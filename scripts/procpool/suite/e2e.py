@@ -5,9 +5,10 @@ stand-in's rules are compared with the real server's, one case runs on the stand
 release of each line, and all cases run on a real server, where there is one or Go to build it, for
 the release of the report and the newest.
 
-`--ci` compares the rules too, and makes the short run for patched releases: the newest on the
-stand-in, and the release of the report on the real server. `--all` runs one case on every patched
-release, on the stand-in.
+`--record` keeps what all cases showed on the real server in benchmarks/e2e.json, from which the
+documents show it. `--ci` compares the rules too, and makes the short run for patched releases: the
+newest on the stand-in, and the release of the report on the real server. `--all` runs one case on
+every patched release, on the stand-in.
 """
 
 from __future__ import annotations
@@ -19,18 +20,23 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from procpool.base.command import step_parser
 from procpool.base.errors import UserError
 from procpool.base.files import ROOT, replace_file
+from procpool.base.source_date import today
 from procpool.catalog.releases import REPORTED, get_release, load_releases
 from procpool.catalog.series import line_of, load_lines
 from procpool.suite.livekit_server import find_server
 from procpool.suite.run import Target, prepare
 
+RECORD = ROOT / "benchmarks" / "e2e.json"
 # Where the lists of environments and the tables are kept.
 RUNS = ROOT / ".nox" / ".cache" / "e2e"
 TESTS = ROOT / "tests" / "e2e"
+# What `record` writes: see there.
+Recorded = dict[str, Any]
 # Seconds after which a test of the rules hangs.
 _HANGS = 600
 # How a run is repeated.
@@ -69,9 +75,46 @@ def make_environments(
     return path
 
 
+def table_of(environments: Path) -> Path:
+    """Return where the runner writes what it found on these environments."""
+    return environments.with_name(f"{environments.stem}-table.json")
+
+
+def record(environments: Path, server: Path, patches: Path) -> None:
+    """Keep what was found on these environments on a real server, as the documents show it.
+
+    Beside the runner's own words that is the day, the server, and the versions of the wheels.
+    """
+    found = json.loads(table_of(environments).read_text("utf-8"))
+    releases = [environment["release"] for environment in json.loads(environments.read_text())]
+    asked = subprocess.run([str(server), "--version"], capture_output=True, text=True)
+    local = {version: get_release(version, patches)[1].local_version for version in releases}
+    kept = {
+        "command": " ".join([_COMMAND, *releases, "--record"]),
+        "date": today(),
+        "server": asked.stdout.replace(" version", "").strip(),
+        "releases": {version: f"{version}+{local[version]}" for version in releases},
+        **{key: found[key] for key in ("pace", "cores", "seconds", "about")},
+        "outcomes": [
+            {key: outcome[key] for key in ("case", "release", "kind", "found")}
+            for outcome in found["outcomes"]
+        ],
+    }
+    replace_file(RECORD, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    print(f"recorded in {RECORD}; now run 'nox -s tables'")
+
+
+def load_record(path: Path = RECORD) -> Recorded | None:
+    """Return what `record` wrote, None where there is no such file."""
+    if not path.is_file():
+        return None
+    found: Recorded = json.loads(path.read_text("utf-8"))
+    return found
+
+
 def _cases(python: str, environments: Path, server: Path | None, arguments: list[str]) -> bool:
     """Run cases on these environments; return whether all went as expected."""
-    out = environments.with_name(f"{environments.stem}-table.json")
+    out = table_of(environments)
     command = [python, str(TESTS / "run.py"), str(environments), "--out", str(out)]
     if server is not None:
         command += ["--command", _COMMAND, "--real", str(server)]
@@ -103,6 +146,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--short", action="store_true", help="only the cases of the short run")
     parser.add_argument("--case", action="append", default=[], help="only this case")
+    parser.add_argument(
+        "--record", action="store_true", help="keep what all cases showed, for the documents"
+    )
     parser.add_argument(
         "--tests-python", default=sys.executable, help="the Python that runs tests/e2e"
     )
@@ -140,10 +186,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.all:
         environments = make_environments(list(load_releases(patches)), patches, "all")
         return 0 if _cases(python, environments, None, bulk) else 1
-    server = _server(options.server)
+    if options.record and (short or options.ci or options.server == "stand-in"):
+        raise UserError("--record keeps all cases on a real server: leave out what chooses others")
+    server = _server("real" if options.record else options.server)
     if options.version:
         environments = make_environments(options.version, patches, "chosen", unpatched=True)
-        return 0 if _cases(python, environments, server, short) else 1
+        good = _cases(python, environments, server, short)
+        if options.record and good and server is not None:
+            record(environments, server, patches)
+        return 0 if good else 1
     good = _rules(python, server)
     if options.ci:
         newest = make_environments(finals[-1:], patches, "ci-newest")
@@ -157,4 +208,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if server is not None:
         newest = make_environments([REPORTED, finals[-1]], patches, "newest", unpatched=True)
         good &= _cases(python, newest, server, short)
+        if options.record and good:
+            record(newest, server, patches)
     return 0 if good else 1

@@ -4,7 +4,8 @@ README's table of release lines comes from `releases.toml`, `lines.toml` and the
 runs; patches/control/README.md lists these runs test by test; doctor.py holds a table of the
 releases' pools, as upstream wrote them and as each revision leaves them (`doctor_table`); README
 names the patched versions with their present revisions. The figures in README, PR_DESCRIPTION.md
-and benchmarks/README.md come from benchmarks/results.json.
+and benchmarks/README.md come from benchmarks/results.json, what callers get in README and
+benchmarks/e2e.md from benchmarks/e2e.json.
 None of these is edited by hand.
 """
 
@@ -24,10 +25,16 @@ from procpool.catalog.releases import Release, get_release, load_releases
 from procpool.catalog.series import line_of, load_lines
 from procpool.suite.bench import load
 from procpool.suite.control import function, guards, load_controls, record_path
+from procpool.suite.e2e import load_record
+from procpool.upkeep.calls import calls_page, calls_part
 from procpool.upkeep.doctor_table import doctor_table
 from procpool.upkeep.figures import page, pull_request_part, readme_part
 
 _FIGURES = ("<!-- The figures: written by `nox -s bench`. -->", "<!-- End of the figures. -->")
+_CALLS = (
+    "<!-- The calls: written by `nox -s tables` from benchmarks/e2e.json. -->",
+    "<!-- End of the calls. -->",
+)
 _REQUEST = ("<!-- figures: written by nox -s bench -->", "<!-- end of figures -->")
 _LINES = ("<!-- The release lines: written by `nox -s tables`. -->", "<!-- End of the lines. -->")
 _POOLS = ("# -- the pools: written by `nox -s tables` --", "# -- end of the pools --")
@@ -144,11 +151,14 @@ def computed(patches: Path = PATCHES) -> dict[Path, str]:
     text = with_revisions(text, patches)
     # after that: figures are of the wheels that they were measured on
     text = within(text, readme, *_FIGURES, f"\n{readme_part(figures)}\n")
+    calls = load_record(benchmarks / "e2e.json")
+    text = within(text, readme, *_CALLS, calls_part(calls))
     held = doctor_table(doctor.read_text("utf-8"), patches)
     return {
         readme: text,
         request: between(request, *_REQUEST, pull_request_part(figures)),
         benchmarks / "README.md": page(figures),
+        benchmarks / "e2e.md": calls_page(calls),
         doctor: between(doctor, *_POOLS, held),
         record_path("README", patches).with_suffix(".md"): controls_text(patches),
     }

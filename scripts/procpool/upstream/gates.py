@@ -333,7 +333,7 @@ class Gates:
         output, names, first, broken = self._twice(self.branch, [NEW_TESTS])
         if broken:
             return f"{output[-5000:]}\nnot passed: {', '.join(sorted(broken))}", ""
-        remark = f"{len(names)} new tests pass"
+        remark = f"{len(names)} new tests pass" if len(names) > 1 else "the new test passes"
         if after:
             modules = ", ".join(Path(module).stem for module in upstream_tests(self.branch))
             passes = [sum(found.values()) for found in (before, after)]

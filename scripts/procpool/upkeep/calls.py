@@ -1,0 +1,80 @@
+"""What the documents show of benchmarks/e2e.json: computed, and never edited by hand.
+
+README shows what became of the calls in some cases, benchmarks/e2e.md in all.
+"""
+
+from __future__ import annotations
+
+import textwrap
+
+from procpool.suite.e2e import Recorded
+
+KINDS = ("unpatched", "patched")
+# The cases of README, in its words.
+CHOSEN = {
+    "sick-beside-well": "one sick idle worker beside a busy well one, 40 calls",
+    "two-sick-of-four": "two sick workers of four, 20 calls",
+    "all-sick": "all workers sick, 5 calls",
+    "short-outage": "an outage of 3 s, two calls wait",
+    "shared-core": "two initializations share a core and fit T alone, 5 calls",
+    "dispatch-deleted": "a dispatch deleted while its call waits",
+    "sigterm-drain-limit": "SIGTERM while two calls wait, drain limit 3 s",
+    "sigterm-200": "SIGTERM while 200 calls wait",
+    "prewarm-raises": "prewarm raises",
+    "prewarm-forks": "prewarm forks and raises; then the worker is ended",
+}
+_WORDS = (
+    "A call is *served* when the agent joins the caller's room, *failed* when the server is told"
+    " so, *refused* when every worker declines, *silent* when nothing happens until the case gives"
+    " up. What came out otherwise at first was run again, alone, and says so."
+)
+
+
+def _wrap(text: str) -> str:
+    return "\n".join(textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False))
+
+
+def _table(found: Recorded, first: str, rows: dict[str, str]) -> str:
+    """Return a table: a row for each case that was run, its name in the words of `rows`."""
+    cells = {
+        (outcome["case"], outcome["release"], outcome["kind"]): "; ".join(outcome["found"])
+        for outcome in found["outcomes"]
+    }
+    columns = [(release, kind) for release in found["releases"] for kind in KINDS]
+    heads = [f"{release} {kind}" for release, kind in columns]
+    lines = [f"| {first} | {' | '.join(heads)} |", f"| --- |{' --- |' * len(heads)}"]
+    for case, words in rows.items():
+        found_here = [cells.get((case, *column), "-") for column in columns]
+        if set(found_here) != {"-"}:
+            lines.append(f"| {words} | {' | '.join(found_here)} |")
+    return "\n".join(lines)
+
+
+def _how(found: Recorded) -> str:
+    """Return how the calls were made, in words."""
+    wheels = " and ".join(found["releases"].values())
+    pace = f"{found['pace']:g}"
+    slow = "" if pace == "1" else f", each time {pace} times as long, for this machine was busy"
+    return (
+        f"`{found['command']}` on {found['date']}, in {found['seconds'] / 60:.0f} minutes:"
+        f" whole workers, {wheels} beside the releases as they are, on {found['server']},"
+        f" {found['cores']} cores; T = 2 s, so W = 7 s{slow}."
+    )
+
+
+def calls_part(found: Recorded | None) -> str:
+    """Return README's part, empty where nothing is recorded."""
+    if found is None:
+        return ""
+    how = f"{_how(found)} All cases: [benchmarks/e2e.md](benchmarks/e2e.md). {_WORDS}"
+    return f"\n{_wrap(how)}\n\n{_table(found, 'on a real livekit-server', CHOSEN)}\n\n"
+
+
+def calls_page(found: Recorded | None) -> str:
+    """Return the text of benchmarks/e2e.md."""
+    parts = ["<!-- Written by `nox -s tables` from e2e.json. -->", "# Calls on a real server"]
+    if found is None:
+        return "\n\n".join([*parts, "None recorded: `nox -s e2e -- --record`."]) + "\n"
+    about = {name: f"{name}: {text}" for name, text in found["about"].items()}
+    parts += [_wrap(_how(found)), _wrap(_WORDS), _table(found, "case", about)]
+    return "\n\n".join(parts) + "\n"
