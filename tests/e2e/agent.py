@@ -171,10 +171,15 @@ def make() -> Any:
         options["drain_timeout"] = SETTINGS["drain"]
     known = inspect.signature(agents.AgentServer).parameters
     options["setup_fnc"] = prewarm
+    # From 2.0 on the server has the name, not its entrypoint.
+    named = {"agent_name": name}
+    if "agent_name" not in inspect.signature(agents.AgentServer.rtc_session).parameters:
+        options |= named
+        named = {}
     server = agents.AgentServer(**{k: v for k, v in options.items() if k in known})
     if "setup_fnc" not in known:
         server.setup_fnc = prewarm
-    server.rtc_session(entrypoint, agent_name=name, on_request=on_request)
+    server.rtc_session(entrypoint, on_request=on_request, **named)
     return server
 
 
