@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from livekit import api, rtc
 from server import ALL_FULL, Server
-from waiting import POLL, TooLateError, until
+from waiting import TooLateError, until
 
 # How often the caller tries to come into a room, which is not what is tested. The library limits
 # the time of each; a try that is cancelled would end this process ("FFI Panic").
@@ -168,15 +168,14 @@ class Caller:
         before, it tells the worker nothing. Raises `TooLateError`.
         """
         dispatches = self.http().agent_dispatch
-        start = time.monotonic()
-        while True:
+
+        async def noted() -> bool:
             with contextlib.suppress(api.TwirpError):  # it may be writing what it is to show
                 found = await dispatches.get_dispatch(call.dispatch_id, call.room)
-                if found is not None and found.state.jobs:
-                    break
-            if time.monotonic() - start > _NOTED:
-                raise TooLateError(f"the server noted no job: not within {_NOTED:g} s")
-            await asyncio.sleep(POLL)
+                return found is not None and bool(found.state.jobs)
+            return False
+
+        await until(noted, _NOTED, "the server notes the job")
         await dispatches.delete_dispatch(call.dispatch_id, call.room)
 
     async def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Callable
 
@@ -14,12 +15,12 @@ class TooLateError(Exception):
 
 
 async def until(condition: Callable[[], object], seconds: float, what: str) -> float:
-    """Return how many seconds it took until `condition()` was true.
+    """Return how many seconds it took until `condition()` was true; it may be a coroutine function.
 
     Raises `TooLateError`, which names `what`, when `seconds` have passed.
     """
     start = time.monotonic()
-    while not condition():
+    while not (await found if inspect.iscoroutine(found := condition()) else found):
         if time.monotonic() - start > seconds:
             raise TooLateError(f"{what}: not within {seconds:g} s")
         await asyncio.sleep(POLL)

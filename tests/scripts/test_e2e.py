@@ -86,7 +86,13 @@ def test_all_are_run_on_the_stand_in(runs: list[tuple[object, ...]]) -> None:
 
 
 def test_a_record_is_of_all_cases_on_a_real_server(runs: list[tuple[object, ...]]) -> None:
-    for others in (["--short"], ["--case", "a-life"], ["--server", "stand-in"], ["--ci"]):
+    for others in (
+        ["--short"],
+        ["--case", "a-life"],
+        ["--server", "stand-in"],
+        ["--ci"],
+        ["--all"],
+    ):
         with pytest.raises(UserError, match="leave out what chooses others"):
             e2e.main(["--record", *others])
     assert not runs

@@ -88,12 +88,12 @@ def record(environments: Path, server: Path, patches: Path) -> None:
     found = json.loads(table_of(environments).read_text("utf-8"))
     releases = [environment["release"] for environment in json.loads(environments.read_text())]
     asked = subprocess.run([str(server), "--version"], capture_output=True, text=True)
-    local = {version: get_release(version, patches)[1].local_version for version in releases}
+    series = {version: get_release(version, patches)[1] for version in releases}
     kept = {
         "command": " ".join([_COMMAND, *releases, "--record"]),
         "date": today(),
         "server": asked.stdout.replace(" version", "").strip(),
-        "releases": {version: f"{version}+{local[version]}" for version in releases},
+        "releases": {v: f"{v}+{of.local_version}" for v, of in series.items()},
         **{key: found[key] for key in ("pace", "cores", "seconds", "about")},
         "outcomes": [
             {key: outcome[key] for key in ("case", "release", "kind", "found")}
@@ -121,6 +121,26 @@ def _cases(python: str, environments: Path, server: Path | None, arguments: list
     else:
         command += ["--command", f"{_COMMAND} --server stand-in"]
     return subprocess.run([*command, *arguments], cwd=ROOT).returncode == 0
+
+
+def _compare(
+    versions: list[str], name: str, server: Path | None, options: argparse.Namespace
+) -> bool:
+    """Run cases on releases, unpatched beside patched; return whether all went as expected.
+
+    With `--record`, which has a real server, what was found is kept then.
+    """
+    environments = make_environments(versions, options.patches, name, unpatched=True)
+    chosen = [*_named(options), *(["--short"] if options.short else [])]
+    good = _cases(options.tests_python, environments, server, chosen)
+    if options.record and good and server is not None:
+        record(environments, server, options.patches)
+    return good
+
+
+def _named(options: argparse.Namespace) -> list[str]:
+    """Return the runner's arguments for the cases that were named, none for all."""
+    return [argument for name in options.case for argument in ("--case", name)]
 
 
 def _rules(python: str, server: Path | None) -> bool:
@@ -178,23 +198,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run what was asked for; return 1 if something is not as expected."""
     options = _parse(argv)
     python = options.tests_python
-    chosen = [argument for name in options.case for argument in ("--case", name)]
-    short = [*chosen, *(["--short"] if options.short else [])]
     patches: Path = options.patches
     finals = [r.version for r in load_releases(patches).values() if not r.preview]
-    bulk = chosen or ["--bulk"]
+    others = options.all or options.ci or options.short or options.case
+    if options.record and (others or options.server == "stand-in"):
+        raise UserError("--record keeps all cases on a real server: leave out what chooses others")
+    bulk = _named(options) or ["--bulk"]
     if options.all:
         environments = make_environments(list(load_releases(patches)), patches, "all")
         return 0 if _cases(python, environments, None, bulk) else 1
-    if options.record and (short or options.ci or options.server == "stand-in"):
-        raise UserError("--record keeps all cases on a real server: leave out what chooses others")
     server = _server("real" if options.record else options.server)
     if options.version:
-        environments = make_environments(options.version, patches, "chosen", unpatched=True)
-        good = _cases(python, environments, server, short)
-        if options.record and good and server is not None:
-            record(environments, server, patches)
-        return 0 if good else 1
+        return 0 if _compare(options.version, "chosen", server, options) else 1
     good = _rules(python, server)
     if options.ci:
         newest = make_environments(finals[-1:], patches, "ci-newest")
@@ -206,8 +221,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     lines = make_environments(newest_of_each_line(patches), patches, "lines")
     good &= _cases(python, lines, None, bulk)
     if server is not None:
-        newest = make_environments([REPORTED, finals[-1]], patches, "newest", unpatched=True)
-        good &= _cases(python, newest, server, short)
-        if options.record and good:
-            record(newest, server, patches)
+        good &= _compare([REPORTED, finals[-1]], "newest", server, options)
     return 0 if good else 1

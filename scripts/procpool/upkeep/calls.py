@@ -5,9 +5,8 @@ README shows what became of the calls in some cases, benchmarks/e2e.md in all.
 
 from __future__ import annotations
 
-import textwrap
-
 from procpool.suite.e2e import Recorded
+from procpool.upkeep.figures import markdown_table, wrapped
 
 KINDS = ("unpatched", "patched")
 # The cases of README, in its words.
@@ -30,10 +29,6 @@ _WORDS = (
 )
 
 
-def _wrap(text: str) -> str:
-    return "\n".join(textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False))
-
-
 def _table(found: Recorded, first: str, rows: dict[str, str]) -> str:
     """Return a table: a row for each case that was run, its name in the words of `rows`."""
     cells = {
@@ -41,13 +36,12 @@ def _table(found: Recorded, first: str, rows: dict[str, str]) -> str:
         for outcome in found["outcomes"]
     }
     columns = [(release, kind) for release in found["releases"] for kind in KINDS]
-    heads = [f"{release} {kind}" for release, kind in columns]
-    lines = [f"| {first} | {' | '.join(heads)} |", f"| --- |{' --- |' * len(heads)}"]
+    lines = [[first, *(f"{release} {kind}" for release, kind in columns)]]
     for case, words in rows.items():
         found_here = [cells.get((case, *column), "-") for column in columns]
         if set(found_here) != {"-"}:
-            lines.append(f"| {words} | {' | '.join(found_here)} |")
-    return "\n".join(lines)
+            lines.append([words, *found_here])
+    return markdown_table(lines)
 
 
 def _how(found: Recorded) -> str:
@@ -67,7 +61,7 @@ def calls_part(found: Recorded | None) -> str:
     if found is None:
         return ""
     how = f"{_how(found)} All cases: [benchmarks/e2e.md](benchmarks/e2e.md). {_WORDS}"
-    return f"\n{_wrap(how)}\n\n{_table(found, 'on a real livekit-server', CHOSEN)}\n\n"
+    return f"\n{wrapped(how)}\n\n{_table(found, 'on a real livekit-server', CHOSEN)}\n\n"
 
 
 def calls_page(found: Recorded | None) -> str:
@@ -76,5 +70,5 @@ def calls_page(found: Recorded | None) -> str:
     if found is None:
         return "\n\n".join([*parts, "None recorded: `nox -s e2e -- --record`."]) + "\n"
     about = {name: f"{name}: {text}" for name, text in found["about"].items()}
-    parts += [_wrap(_how(found)), _wrap(_WORDS), _table(found, "case", about)]
+    parts += [wrapped(_how(found)), wrapped(_WORDS), _table(found, "case", about)]
     return "\n\n".join(parts) + "\n"

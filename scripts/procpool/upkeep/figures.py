@@ -68,7 +68,7 @@ def made(part: Found) -> str:
         f"`{part['command']}`: {versions}; Python {pythons}, {part['machine']['processor']},"
         f" {cores} cores, {part['day']}."
     )
-    return _wrapped(text + (_QUICK if part["quick"] else ""))
+    return wrapped(text + (_QUICK if part["quick"] else ""))
 
 
 def picture(name: str, alt: str, folder: str) -> str:
@@ -81,7 +81,7 @@ def picture(name: str, alt: str, folder: str) -> str:
     )
 
 
-def _wrapped(text: str) -> str:
+def wrapped(text: str) -> str:
     """Return a paragraph in lines of the documents' length."""
     return textwrap.fill(text, 119, break_long_words=False, break_on_hyphens=False)
 
@@ -94,7 +94,7 @@ def _seconds(value: float | None, digits: int = 0) -> str:
     return "none" if value is None else f"{value:.{digits}f} s"
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table; the first row is its head."""
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
@@ -151,10 +151,10 @@ def _waiting(part: Found, folder: str) -> str:
     return "\n\n".join(
         [
             picture("waiting", "Jobs still waiting against time", folder),
-            _wrapped(_waiting_caption(part)),
+            wrapped(_waiting_caption(part)),
             picture("waiting-by-failure", "The same for each way to fail", folder),
             f"How many still wait after {horizon} s, or how long the slowest verdict took:",
-            _table(cells),
+            markdown_table(cells),
         ]
     )
 
@@ -188,7 +188,11 @@ def _outages(part: Found, folder: str) -> str:
         " the server instead, and as a worker takes no more calls."
     )
     return "\n\n".join(
-        [picture("outages", "Calls served through outages", folder), _wrapped(text), _table(cells)]
+        [
+            picture("outages", "Calls served through outages", folder),
+            wrapped(text),
+            markdown_table(cells),
+        ]
     )
 
 
@@ -207,7 +211,11 @@ def _spawns(part: Found, folder: str) -> str:
         " on a core of its own."
     )
     return "\n\n".join(
-        [picture("spawns", "Processes and CPU in an outage", folder), _wrapped(text), _table(cells)]
+        [
+            picture("spawns", "Processes and CPU in an outage", folder),
+            wrapped(text),
+            markdown_table(cells),
+        ]
     )
 
 
@@ -224,7 +232,11 @@ def _cost(part: Found, folder: str) -> str:
         f" would take an unpatched pool more than {part['settings']['most']} s are left out."
     )
     return "\n\n".join(
-        [picture("cost", "Event-loop CPU for each job", folder), _wrapped(text), _table(cells)]
+        [
+            picture("cost", "Event-loop CPU for each job", folder),
+            wrapped(text),
+            markdown_table(cells),
+        ]
     )
 
 
@@ -262,7 +274,7 @@ def _contended(part: Found, folder: str) -> str:
         " is seconds of work a second that led to a process."
     )
     plot = picture("contended", "Calls served on a contended core", folder)
-    return "\n\n".join([plot, _wrapped(text), _table(cells), _table(model)])
+    return "\n\n".join([plot, wrapped(text), markdown_table(cells), markdown_table(model)])
 
 
 def _fleet(part: Found, folder: str) -> str:
@@ -293,7 +305,9 @@ def _fleet(part: Found, folder: str) -> str:
         " within 10 s and stay. *Pool only* is the patched pool with the unpatched worker."
     )
     plot = picture("fleet", "Calls served by fleets", folder)
-    return "\n\n".join([plot, _wrapped(text), _table(cells), _table(times), _table(costs)])
+    return "\n\n".join(
+        [plot, wrapped(text), markdown_table(cells), markdown_table(times), markdown_table(costs)]
+    )
 
 
 def _ratios(part: Found) -> list[tuple[str, str, tuple[float, float, float]]]:
@@ -328,13 +342,13 @@ def _healthy(part: Found, folder: str) -> str:
         " shows no difference."
     )
     plot = picture("healthy", "From dispatch to agent joined", folder)
-    return "\n\n".join([plot, _wrapped(text), _table(cells), _table(ratios)])
+    return "\n\n".join([plot, wrapped(text), markdown_table(cells), markdown_table(ratios)])
 
 
 def _script(part: Found, folder: str) -> str:
     cells = [["release", "last line of the script in PR_DESCRIPTION.md"]]
     cells += [[name, f"`{line}`"] for name, line in part["found"].items()]
-    return _table(cells)
+    return markdown_table(cells)
 
 
 _SECTIONS: dict[str, tuple[str, Callable[[Found, str], str]]] = {
@@ -375,7 +389,7 @@ def readme_part(parts: Found) -> str:
     part = parts["waiting"]
     plot = picture("waiting", "Jobs still waiting against time", "benchmarks/plots/")
     more = "All figures and plots: [benchmarks](benchmarks/README.md)."
-    return f"{plot}\n\n{_wrapped(f'{_waiting_caption(part)} {more}')}\n\n{made(part)}\n"
+    return f"{plot}\n\n{wrapped(f'{_waiting_caption(part)} {more}')}\n\n{made(part)}\n"
 
 
 def pull_request_part(parts: Found) -> str:
@@ -419,7 +433,7 @@ def pull_request_part(parts: Found) -> str:
             for name in names
         ]
         rows.append(["calls served where initializations share a core, in virtual time", *served])
-    table = _table([["", *head], *rows])
+    table = markdown_table([["", *head], *rows])
     python = used[0]["releases"][patched]["python"]
     days = "/".join(dict.fromkeys(part["day"] for part in used))
     quick = _QUICK if any(part["quick"] for part in used) else ""
