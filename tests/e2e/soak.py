@@ -36,7 +36,7 @@ from cases import CLOSE
 from livekit import api
 from run import KINDS, measure_pace
 from server import Program, Server, real_program
-from soak_judge import Incident, Seen, counts, judge_call, judge_flat, moment, timeline
+from soak_judge import AWAY, Incident, Seen, counts, judge_call, judge_flat, moment, timeline
 from soak_plan import Fault, PlannedCall, make_plan
 from waiting import TooLateError, until
 from worker import Settings, Worker
@@ -284,6 +284,8 @@ class Soak:
         self.incidents.append(Incident(start, time.monotonic(), fault.kind, worker, text))
         if fault.kind in ("kill-worker", "end-worker"):
             await self._start_again(member)
+            text = f"worker {fault.worker} is away"
+            self.incidents.append(Incident(start, time.monotonic(), AWAY, fault.worker, text))
 
     async def _inject(self, fault: Fault, member: Member) -> str:
         """Bring a fault about, and end it; return what was done, or nothing if there was nobody.
@@ -451,7 +453,7 @@ class Soak:
         """Judge each call; what is broken comes with its timeline."""
         self.incidents.sort(key=lambda incident: incident.start)
         for one in sorted(self.seen, key=lambda seen: seen.dispatched):
-            if broken := judge_call(one, self.incidents, self.bound):
+            if broken := judge_call(one, self.incidents, self.bound, len(self.members)):
                 at = one.dispatched - self.begin
                 self.broken.append(
                     f"the call at {at:.1f} s: {'; '.join(broken)}\n"
@@ -460,7 +462,7 @@ class Soak:
 
     def summary(self) -> str:
         """What a person wants to know of it."""
-        faults = Counter(incident.kind for incident in self.incidents)
+        faults = Counter(one.kind for one in self.incidents if one.kind != AWAY)
         brought = ", ".join(f"{count} {kind}" for kind, count in sorted(faults.items()))
         lines = [f"{len(self.seen)} calls: {counts(self.seen)}", f"faults: {brought or 'none'}"]
         if self.missed:

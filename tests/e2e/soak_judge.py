@@ -12,6 +12,8 @@ _EXCUSES = {
     "silent": ("restart-server", "kill-worker"),
     "lost": ("restart-server", "kill-worker", "stop-worker", "no-descriptors"),
 }
+# The kind of the times in which a worker was not registered: killed or ended, and not back yet.
+AWAY = "away"
 # Seconds that the worker has to answer, in which an earlier fault may still be felt.
 _FELT = 3.0
 # What a worker may have more of, when all is well again, than before the faults: the share, and so
@@ -77,6 +79,18 @@ def concerns(incident: Incident, seen: Seen) -> bool:
     return incident.worker is None or not seen.workers or incident.worker in seen.workers
 
 
+def nobody_there(seen: Seen, incidents: Sequence[Incident], workers: int) -> bool:
+    """Whether the call was lost for want of anybody to ask: all of so many workers were away."""
+    away = {
+        incident.worker
+        for incident in incidents
+        if incident.kind == AWAY
+        and incident.start <= seen.end
+        and incident.end >= seen.dispatched - _FELT
+    }
+    return seen.outcome == "lost" and not seen.workers and len(away) == workers
+
+
 def excused(seen: Seen, incidents: Sequence[Incident], until: float) -> str:
     """Name what has made it impossible to say, until then, what became of the call; or nothing."""
     kinds = _EXCUSES.get(seen.outcome, ("restart-server",))
@@ -88,13 +102,15 @@ def excused(seen: Seen, incidents: Sequence[Incident], until: float) -> str:
     return ""
 
 
-def judge_call(seen: Seen, incidents: Sequence[Incident], bound: float) -> list[str]:
-    """Return which invariants a call breaks.
+def judge_call(
+    seen: Seen, incidents: Sequence[Incident], bound: float, workers: int = 3
+) -> list[str]:
+    """Return which invariants a call breaks, in a soak of so many workers.
 
     It must be served, refused or reported as failed, once, and before it is `due`.
     """
     limit = due(seen, incidents, bound)
-    if excused(seen, incidents, limit):
+    if excused(seen, incidents, limit) or nobody_there(seen, incidents, workers):
         return []
     broken = []
     took = seen.end - seen.dispatched

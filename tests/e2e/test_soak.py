@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from soak import parse
 from soak_judge import (
+    AWAY,
     FLAT,
     Incident,
     Seen,
@@ -112,6 +113,16 @@ def test_another_worker_excuses_nothing_unless_nobody_knows_who_was_asked() -> N
     assert judge_call(replace(SILENT, workers=()), hit, BOUND) == []
     server = incident("restart-server", 101.0, 102.0, worker=None)
     assert judge_call(SILENT, [server], BOUND) == []
+
+
+def test_a_call_may_be_lost_only_while_all_workers_are_away() -> None:
+    lost = replace(SILENT, outcome="lost", end=103.0, workers=())
+    away = [incident(AWAY, 95.0, 105.0, worker) for worker in (0, 1)]
+    assert judge_call(lost, away, BOUND, workers=2) == []
+    assert judge_call(lost, away, BOUND, workers=3) != []
+    assert judge_call(lost, [*away, incident(AWAY, 104.0, 110.0, 2)], BOUND, workers=3) != []
+    assert judge_call(replace(lost, workers=(1,)), away, BOUND, workers=2) != []
+    assert judge_call(replace(lost, outcome="silent"), away, BOUND, workers=2) != []
 
 
 def test_a_worker_must_not_have_grown() -> None:
