@@ -38,6 +38,7 @@ class Bench:
     """
 
     name: str
+    release: str
     server: Server
     interpreter: Path
     folder: Path

@@ -26,6 +26,8 @@ from worker import Worker
 SLACK = 3.0
 # Seconds in which a worker ends that has nothing to wait for: its executors may take 3 to close.
 CLOSE = 12.0
+# Releases whose compiled core reports a job that failed without a text: a limit that README names.
+NO_TEXT = {"2.0.0b1"}
 # A call that nobody can take must be refused in this time; a server first asks around for up to 1 s
 # which of its nodes has a worker that is free.
 AT_ONCE = 2.5
@@ -135,7 +137,8 @@ async def a_life(bench: Bench) -> None:
     await bench.first_call()
     # until 1.0.20 a process whose prewarm raises stays until T, which is no fast failure
     call = await bench.caller.call(3 * worker.settings.wait + SLACK * bench.pace)
-    bench.expect(call.outcome == "failed" and bool(call.error), summary([call]))
+    says_why = bool(call.error) is (bench.release not in NO_TEXT)
+    bench.expect(call.outcome == "failed" and says_why, summary([call]))
     await served_again(bench, worker)
     await end(bench, worker)
 

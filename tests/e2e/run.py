@@ -162,7 +162,9 @@ class Runner:
                 != (task.case.name, task.release, task.kind)
             ]
         pace = self.pace * (2 if again else 1)
-        bench = Bench(name, self.server, task.interpreter, self.folder / name, pace, core)
+        bench = Bench(
+            name, task.release, self.server, task.interpreter, self.folder / name, pace, core
+        )
         start = time.monotonic()
         await run_case(task.case, bench)
         if again:
