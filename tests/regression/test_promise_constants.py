@@ -55,18 +55,6 @@ def test_no_process_is_spawned_for_a_job_that_is_given_up() -> None:
 # --- 4: pacing goes by what a spawn costs
 
 
-def test_a_quick_failure_is_replaced_at_once() -> None:
-    async def scenario(world: World) -> None:
-        await world.pool.start()
-        world.launch()
-        await world.ended()
-        first, second = world.executors[:2]
-        assert first.failed_at is not None
-        assert second.created_at - first.failed_at <= 0.1 + EPS
-
-    play(scenario, script(Outcome("raise", 0.1), Outcome("ready", 1.0)))
-
-
 def test_spawns_that_fail_leave_as_much_time_as_they_take() -> None:
     async def scenario(world: World) -> None:
         await world.pool.start()

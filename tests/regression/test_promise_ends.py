@@ -51,7 +51,6 @@ def test_a_job_ends_when_no_process_can_start(
             assert job.gave_up, f"{job.id} still waits after {world.now - job.called_at:.0f} s"
             assert W - EPS <= job.took <= 3 * W + EPS
             assert world.records[job.id] == 1
-        await world.aclose()
 
     play(
         scenario,

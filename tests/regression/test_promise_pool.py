@@ -48,7 +48,7 @@ def test_spawns_in_flight_are_bounded(idle: int, concurrency: int, jobs: int) ->
     play(scenario, lambda i, now: outcomes[i % 3], idle=idle, concurrency=concurrency)
 
 
-@pytest.mark.parametrize("jobs", [1, 12])
+@pytest.mark.parametrize("jobs", [2, 12])
 @pytest.mark.parametrize("concurrency", [1, 2, 4])
 @pytest.mark.parametrize(
     ("kind", "executor_type"),
@@ -110,6 +110,23 @@ def test_spawns_that_fail_leave_time_to_others(took: float) -> None:
         await world.aclose()
 
     play(scenario, always("raise", took), concurrency=2)
+
+
+@pytest.mark.parametrize("close", [1.0, 10.0, 60.0])
+def test_failed_processes_that_are_slow_to_end_do_not_pile_up(close: float) -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        job = world.launch()
+        most = 0
+        while world.now < 60:
+            await world.until(world.now + 0.05)
+            most = max(most, sum(e.alive for e in world.executors))
+        # two, and one more every five seconds until the first of them has ended
+        assert most <= 3 + close / 5
+        assert job.gave_up and job.took <= 2 * W
+        await world.aclose(2 * close)
+
+    play(scenario, always("raise", 0.1, close=close), concurrency=4)
 
 
 @by_type
@@ -177,7 +194,8 @@ def test_a_burst_does_not_outrun_the_back_off() -> None:
     play(scenario, always("raise", 0.01))
 
 
-def test_the_first_replacement_comes_at_once() -> None:
+@pytest.mark.parametrize("took", [0.1, 2.0])
+def test_the_first_replacement_comes_at_once(took: float) -> None:
     async def scenario(world: World) -> None:
         await world.pool.start()
         world.launch()
@@ -187,7 +205,7 @@ def test_the_first_replacement_comes_at_once() -> None:
         # unpatched releases look ten times a second
         assert second.created_at - first.failed_at <= 0.1 + EPS
 
-    play(scenario, script(Outcome("raise", 2.0), Outcome("ready", 1.0)))
+    play(scenario, script(Outcome("raise", took), Outcome("ready", 1.0)))
 
 
 def test_success_resets_the_back_off() -> None:
