@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import math
 import os
 import sys
 import zlib
 from collections.abc import Generator
+from importlib.metadata import version
 
 import psutil
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from livekit import agents
 
 # Its checks are asserted in the tests' name, and some of them carry no message of their own.
 pytest.register_assert_rewrite("real_pools")
@@ -70,7 +71,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
         cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    turn = zlib.crc32(agents.__version__.partition("+")[0].encode())
+    turn = zlib.crc32(version("livekit-agents").partition("+")[0].encode())
     chosen = []
     for of_test in cases.values():
         count = min(most, len(of_test))
@@ -81,7 +82,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    terminalreporter.write_line(f"livekit-agents {agents.__version__}, {agents.__file__}")
+    # not imported: with pytest-xdist this process runs no test, and the import takes seconds
+    spec = importlib.util.find_spec("livekit.agents")
+    where = spec.origin if spec else "not installed"
+    terminalreporter.write_line(f"livekit-agents {version('livekit-agents')}, {where}")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
