@@ -173,6 +173,13 @@ def bench(session: nox.Session) -> None:
     step(session, "tables")
 
 
+@nox.session(default=False)
+def picture(session: nox.Session) -> None:
+    """Draw README's picture of the doctor's and e2e's output; needs a real livekit-server."""
+    session.install("--group", "e2e", env=COMPILE)
+    step(session, "picture", "--tests-python", str(Path(session.bin, "python")), *session.posargs)
+
+
 @nox.session(venv_backend="none", default=False)
 def releases(session: nox.Session) -> None:
     """Write patches/releases.toml from the package index; try the series on new releases."""

@@ -27,6 +27,7 @@ STEPS = {
     "try-release": "upkeep.try_release",
     "upkeep": "upkeep.upkeep",
     "tables": "upkeep.tables",
+    "picture": "upkeep.picture",
     "upstream-pr": "upstream.pr",
     "compare-proposals": "upstream.proposals",
 }
