@@ -112,8 +112,9 @@ _POOLS = """
 1.2.16  1.2.18  v1.2.16  5713d4fb2585e192950851386eb04ef5d67f1101fe5fb1ae05dc7f510ae64aa6
 1.3.1   1.3.12  v1.3.1   091c67e59d105e3ba97718b2d3c8f3965ebd85b31db02f65f49729ab179ed2eb
 1.4.0   1.4.1   v1.4.0   da1bb76d0f77e6fa3746d169fb556794fc45c77bda15d77d1daec9d2a5ac0538
-1.4.2   1.5.1   v1.4.2   72c20b8265500b93d77cc8df70a4be102ffda71982e1b8c1b6d86a9aa33c7769
-1.5.2   1.5.15  v1.4.2   52798e4e9f674840a5ec375f46c6790401b0b437b3467277b6daf40010319c33
+1.4.2   1.4.3   v1.4.2   72c20b8265500b93d77cc8df70a4be102ffda71982e1b8c1b6d86a9aa33c7769
+1.4.4   1.5.1   v1.4.4   72c20b8265500b93d77cc8df70a4be102ffda71982e1b8c1b6d86a9aa33c7769
+1.5.2   1.5.15  v1.4.4   52798e4e9f674840a5ec375f46c6790401b0b437b3467277b6daf40010319c33
 1.5.16  1.5.18  v1.5.16  ba8a25cdb785706016db6db95a852b419ab5d700450a1447733c3e09dd449f42
 1.6.0   1.6.0   v1.6.0   d75804823b339c8a81c3bce440c9cec7add51182d155e37723cd0392d33fe4a9
 1.6.1   1.8.1   v1.6.1   d75804823b339c8a81c3bce440c9cec7add51182d155e37723cd0392d33fe4a9
@@ -340,8 +341,8 @@ _PATCHED = """
 4 1.3.11  1.3.11  abcde  971014ff76f3eb3e39895ab16a83fc45eb1217fc4d13869d7a8070ecd084e619
 4 1.3.12  1.3.12  abcde  a3c2137868071e5a0c90342282695863edd837cc21ae3eb3ec6b1ec815e03031
 4 1.4.0   1.4.1   abcde  5c0ef684762d23d103730dfd79119b5899bc29b13e780f99dc1258544a1285e8
-4 1.4.2   1.4.2   abcde  673e0deb67e5a7b80856713648f52b022209496e79de606b13dbeb99551e9362
-4 1.4.3   1.4.3   abcde  f394ed8780938ad3ba248bb24ec21b790f270b328641ac9a50238df338436e73
+4 1.4.2   1.4.2   abcde  f7be1d8575ecd579c06d1dbe449bb76640bed7d2f3373b5c3cb3122732956dc4
+4 1.4.3   1.4.3   abcde  0fb03748088e894b9825194a579231cfea5f4ed8f7e484a0dbabf55c0315720d
 4 1.4.4   1.4.4   abcde  d1baca2152e92d406f83fb348e3c4645a675b71c215fdddfb850379ce918c62a
 4 1.4.5   1.4.6   abcde  41519dd64edced5bc76f2afe235270c8144381b6d76c37c113195eb19a10e350
 4 1.5.0   1.5.1   abcde  2f6a60f07b46fad4ca67046f01d07f9206470261ed1c0b5c90d1aa628fb902c3
@@ -668,7 +669,8 @@ def judge_patched(read: Read, info: str, version: str, record: dict[str, str]) -
         problems.append(f"the patches are not in it: {_listed(missing) or 'series is empty'}")
     if row and (POOL, row.sha256) not in [(name, upstream) for name, upstream, _ in files]:
         problems.append(f"NOTICE names a pool that is not the one of {base_of(version)}")
-    if row and series != row.series:
+    # an older revision may be of a series that was split since
+    if row and series != row.series and revision == newest_of(release):
         problems.append(f"NOTICE names series {series}, but that of {release} is {row.series}")
     known = revision in revisions_of(release)
     if known and not _is_applied(applied_sums(read), release, revision):

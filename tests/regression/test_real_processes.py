@@ -120,6 +120,11 @@ def test_pools_that_recover_run_their_jobs(reports: dict[str, Report]) -> None:
     check_nothing_left(reports["everything"])
 
 
+def test_the_channel_of_a_process_that_replaces_a_failed_fork_is_read() -> None:
+    # alone, so that it gets the descriptors that the failed one had
+    check_recovered(run_one(recovers("fork", 0, 2)))
+
+
 @pytest.mark.parametrize("idle", IDLE)
 @pytest.mark.parametrize("kind", ["raise", "exit", "sigkill"])
 def test_a_pool_whose_children_are_gone_before_their_failure_is_seen(kind: str, idle: int) -> None:
