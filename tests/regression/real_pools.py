@@ -147,6 +147,7 @@ def make_pool(
     context: str = "forkserver",
     idle: int = 0,
     initialize_timeout: float,
+    close_timeout: float = CLOSE_TIMEOUT,
     memory_limit_mb: float = 0,
     thread: bool = False,
 ) -> ProcPool:
@@ -160,7 +161,7 @@ def make_pool(
         "num_idle_processes": idle,
         "job_executor_type": executor,
         "initialize_timeout": initialize_timeout,
-        "close_timeout": CLOSE_TIMEOUT,
+        "close_timeout": close_timeout,
         "session_end_timeout": 5.0,
         "inference_executor": None,
         "memory_warn_mb": 0,
@@ -183,6 +184,7 @@ class Pool:
         context: str = "forkserver",
         idle: int = 0,
         initialize_timeout: float | None = None,
+        close_timeout: float = CLOSE_TIMEOUT,
         hang_timeout: float = T,
         thread: bool = False,
         memory_limit_mb: float = 0,
@@ -194,6 +196,7 @@ class Pool:
             context=context,
             idle=idle,
             initialize_timeout=initialize_timeout or guard,
+            close_timeout=close_timeout,
             memory_limit_mb=memory_limit_mb,
             thread=thread,
         )

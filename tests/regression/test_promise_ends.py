@@ -146,9 +146,9 @@ def test_the_wait_ends_where_an_initialization_never_does() -> None:
     play(scenario, always("stuck"))
 
 
-def flaky(seed: int) -> Schedule:
+def flaky(seed: int, close: float = 0.0) -> Schedule:
     rng = random.Random(seed)
-    return lambda index, now: Outcome("raise" if rng.random() < 0.6 else "ready", 0.5)
+    return lambda index, now: Outcome("raise" if rng.random() < 0.6 else "ready", 0.5, close)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -163,14 +163,15 @@ def test_a_flaky_pool_runs_every_job_in_a_row(seed: int) -> None:
     play(scenario, flaky(seed), idle=2, concurrency=2)
 
 
-def test_a_flaky_pool_runs_a_single_job() -> None:
+@pytest.mark.parametrize("close", [0.0, 60.0])
+def test_a_flaky_pool_runs_a_single_job(close: float) -> None:
     async def scenario(world: World) -> bool:
         await world.pool.start()
         job = world.launch()
         await world.ended()
         return job.ran
 
-    assert sum(play(scenario, flaky(seed)) for seed in range(300)) > 0.98 * 300
+    assert sum(play(scenario, flaky(seed, close)) for seed in range(300)) > 0.98 * 300
 
 
 @by_type

@@ -120,6 +120,21 @@ def test_pools_that_recover_run_their_jobs(reports: dict[str, Report]) -> None:
     check_nothing_left(reports["everything"])
 
 
+def test_a_failed_process_that_lingers_is_killed_soon() -> None:
+    async def scenario(plan: Plan) -> Report:
+        plan.kind, plan.failures = "linger", 1
+        pool = Pool(plan, close_timeout=3 * guard)
+        await pool.pool.start()
+        await pool.launch()
+        pool.report.notes["killed"] = await until(lambda: not exists(pool.created[0].pid))
+        await pool.aclose()
+        return pool.report
+
+    report = run_one(scenario)
+    check_recovered(report)
+    assert report.notes["killed"], "the failed process is still there"
+
+
 def test_the_channel_of_a_process_that_replaces_a_failed_fork_is_read() -> None:
     # alone, so that it gets the descriptors that the failed one had
     check_recovered(run_one(recovers("fork", 0, 2)))
