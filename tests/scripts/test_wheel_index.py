@@ -85,6 +85,15 @@ def test_a_damaged_wheel_changes_nothing(tmp_path: Path, name: str) -> None:
     }
 
 
+def test_side_by_side_no_scratch_folder_is_taken_for_a_killed_run_s(tmp_path: Path) -> None:
+    def lives(number: int) -> bool:
+        with scratch_beside(tmp_path / "dist") as scratch:
+            return scratch.is_dir()
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(lives, range(200)))
+
+
 def test_side_by_side_no_wheel_is_lost(tmp_path: Path) -> None:
     versions = [f"1.0.{n}+procpool.1" for n in range(4)]
     wheels = [make_wheel(tmp_path / version, version) for version in versions]
