@@ -11,7 +11,14 @@ from procpool.base.errors import UserError
 from procpool.base.files import ROOT
 from procpool.catalog.series import idea_of, load_all_series
 from procpool.patching.patch import read_header
-from procpool.upstream.branches import choose, final_series, message, split_series
+from procpool.upstream.branches import (
+    NewTests,
+    Plan,
+    choose,
+    final_series,
+    message,
+    split_series,
+)
 from procpool.upstream.clones import is_url
 from procpool.upstream.gates import NEW_TESTS, _harmless, _log_calls, git
 from procpool.upstream.pr import BEGIN, END
@@ -149,6 +156,14 @@ def test_every_guarantee_is_of_an_idea() -> None:
         marks = [re.match(r"<!-- ([a-z-]+) --> ", item) for item in items]
         assert items and all(mark and mark[1] in IDEAS for mark in marks)
     assert all(items_of("Guarantees", [idea]) for idea in IDEAS)
+
+
+def test_the_tests_of_a_request_stand_without_those_of_later_requests(tmp_path: Path) -> None:
+    tests = NewTests(tmp_path, Plan([], {}, set(), IDEAS, []), FOLDER)
+    for request in REQUESTS[:3]:
+        for idea in request.ideas:
+            tests.add(idea)
+            compile(tests.path.read_text("utf-8"), NEW_TESTS, "exec")
 
 
 def test_the_table_of_the_requests_is_up_to_date() -> None:

@@ -52,12 +52,13 @@ class Plan:
     """What is committed: first what upstream has, but not in this base, then the requests.
 
     `texts` maps the ideas of the requests to patch files, in the order of the series; `there` are
-    the ideas that this base has.
+    the ideas that this base has, `ideas` all that upstream has not, in that order too.
     """
 
     first: list[Path]
     texts: dict[str, Path]
     there: set[str]
+    ideas: list[str]
     requests: list[Request]
 
 
@@ -69,17 +70,17 @@ def make_plan(tree: Path, base: str, patches: Path, number: int | None) -> Plan:
     reasons = []
     for series in final_series(patches):
         theirs, ours = split_series(series)
-        requests = load_requests(patches, [idea_of(text) for text in ours])
-        wanted = choose(requests, number)
-        ideas = {idea for request in wanted for idea in request.ideas}
-        texts = [text for text in ours if idea_of(text) in ideas]
+        ideas = [idea_of(text) for text in ours]
+        wanted = choose(load_requests(patches, ideas), number)
+        chosen = {idea for request in wanted for idea in request.ideas}
+        texts = [text for text in ours if idea_of(text) in chosen]
         first = [p for p in theirs if git_apply(tree, p, "--reverse", "--check").returncode != 0]
         if (reason := why_not(tree, [*first, *texts])) is None:
             print(f"{len(texts)} patches of series {series.name}", flush=True)
             for patch in first:
                 print(f"first, as upstream has it in a later release: {idea_of(patch)}", flush=True)
             there = {idea_of(text) for text in theirs if text not in first}
-            return Plan(first, texts_by_idea(texts), there, wanted)
+            return Plan(first, texts_by_idea(texts), there, ideas, wanted)
         reasons.append(f"series {series.name}: {reason}")
     raise UserError(f"base {base}: {reasons[0]}; the clone is as it was")
 
@@ -108,7 +109,8 @@ class NewTests:
             idea for idea in plan.there if (patches / "upstream-tests" / f"{idea}.patch").exists()
         ]
         self.done = set(tested)
-        self.woven = weave([added_tests(i, patches) for i in [*tested, *plan.texts]], NEW_TESTS)
+        # of all ideas: the tests of one stand among those of the others, of later requests too
+        self.woven = weave([added_tests(i, patches) for i in [*tested, *plan.ideas]], NEW_TESTS)
 
     def add(self, idea: str) -> None:
         """Add the tests of an idea; raise `UserError` if they don't fit what upstream has made of
