@@ -79,14 +79,18 @@ def concerns(incident: Incident, seen: Seen) -> bool:
     return incident.worker is None or not seen.workers or incident.worker in seen.workers
 
 
+def felt(incident: Incident, seen: Seen, until: float) -> bool:
+    """Whether a fault was felt while the call was under way, until then at most."""
+    since = seen.dispatched - (_FELT if seen.outcome == "lost" else 0.0)
+    return incident.start <= min(until, seen.end) and incident.end >= since
+
+
 def nobody_there(seen: Seen, incidents: Sequence[Incident], workers: int) -> bool:
     """Whether the call was lost for want of anybody to ask: all of so many workers were away."""
     away = {
         incident.worker
         for incident in incidents
-        if incident.kind == AWAY
-        and incident.start <= seen.end
-        and incident.end >= seen.dispatched - _FELT
+        if incident.kind == AWAY and felt(incident, seen, seen.end)
     }
     return seen.outcome == "lost" and not seen.workers and len(away) == workers
 
@@ -94,10 +98,9 @@ def nobody_there(seen: Seen, incidents: Sequence[Incident], workers: int) -> boo
 def excused(seen: Seen, incidents: Sequence[Incident], until: float) -> str:
     """Name what has made it impossible to say, until then, what became of the call; or nothing."""
     kinds = _EXCUSES.get(seen.outcome, ("restart-server",))
-    since = seen.dispatched - (_FELT if seen.outcome == "lost" else 0.0)
     for incident in incidents:
-        felt = incident.start <= min(until, seen.end) and incident.end >= since
-        if incident.kind in kinds and felt and concerns(incident, seen):
+        hit = felt(incident, seen, until) and concerns(incident, seen)
+        if incident.kind in kinds and hit:
             return incident.kind
     return ""
 

@@ -8,7 +8,7 @@ import re
 import pytest
 from procpool.base.errors import UserError
 from procpool.catalog.releases import REPORTED, get_release
-from procpool.upkeep.picture import PICTURE, draw, table_of
+from procpool.upkeep.picture import PICTURE, draw, tables_in
 
 
 def words(drawn: str) -> str:
@@ -25,9 +25,9 @@ def test_the_picture_shows_every_line_and_loads_nothing() -> None:
 
 def test_only_the_tables_of_e2e_are_shown() -> None:
     printed = "server: a server\n\n| case |\n|------|\n| one  |\n\n2 runs in 30 s\n"
-    assert table_of(printed) == ["| case |", "|------|", "| one  |"]
+    assert tables_in(printed) == ["| case |", "|------|", "| one  |"]
     with pytest.raises(UserError, match="printed no table: nothing ran"):
-        table_of("nothing ran\n")
+        tables_in("nothing ran\n")
 
 
 def test_the_picture_is_of_the_newest_revision() -> None:

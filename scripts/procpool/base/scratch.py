@@ -29,7 +29,16 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def sweep(parent: Path, prefix: str) -> None:
-    """Remove the scratch folders in `parent` that no living process holds."""
+    """Remove the scratch folders in `parent` that no living process holds.
+
+    It waits for one that is being made: that is not held yet.
+    """
+    with alone(parent):
+        _sweep(parent, prefix)
+
+
+def _sweep(parent: Path, prefix: str) -> None:
+    """Do what `sweep` does; the caller is alone in `parent`."""
     for folder in parent.glob(f"{prefix}*"):
         with contextlib.suppress(OSError):  # another user's, or gone by now
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -48,7 +57,7 @@ def scratch_folder(parent: Path, prefix: str) -> Iterator[Path]:
     cannot be written.
     """
     with alone(parent):
-        sweep(parent, prefix)
+        _sweep(parent, prefix)
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent)).resolve()
         descriptor = os.open(folder, os.O_RDONLY)
         lock_descriptor(descriptor)

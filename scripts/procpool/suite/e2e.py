@@ -40,7 +40,7 @@ Recorded = dict[str, Any]
 # Seconds after which a test of the rules hangs.
 _HANGS = 600
 # How a run is repeated.
-_COMMAND = "nox -s e2e --"
+COMMAND = "nox -s e2e --"
 
 
 def newest_of_each_line(patches: Path) -> list[str]:
@@ -90,7 +90,7 @@ def record(environments: Path, server: Path, patches: Path) -> None:
     asked = subprocess.run([str(server), "--version"], capture_output=True, text=True)
     series = {version: get_release(version, patches)[1] for version in releases}
     kept = {
-        "command": " ".join([_COMMAND, *releases, "--record"]),
+        "command": " ".join([COMMAND, *releases, "--record"]),
         "date": today(),
         "server": asked.stdout.replace(" version", "").strip(),
         "releases": {v: f"{v}+{of.local_version}" for v, of in series.items()},
@@ -117,9 +117,9 @@ def _cases(python: str, environments: Path, server: Path | None, arguments: list
     out = table_of(environments)
     command = [python, str(TESTS / "run.py"), str(environments), "--out", str(out)]
     if server is not None:
-        command += ["--command", _COMMAND, "--real", str(server)]
+        command += ["--command", COMMAND, "--real", str(server)]
     else:
-        command += ["--command", f"{_COMMAND} --server stand-in"]
+        command += ["--command", f"{COMMAND} --server stand-in"]
     return subprocess.run([*command, *arguments], cwd=ROOT).returncode == 0
 
 
@@ -131,16 +131,16 @@ def _compare(
     With `--record`, which has a real server, what was found is kept then.
     """
     environments = make_environments(versions, options.patches, name, unpatched=True)
-    chosen = [*_named(options), *(["--short"] if options.short else [])]
+    chosen = [*named(options.case), *(["--short"] if options.short else [])]
     good = _cases(options.tests_python, environments, server, chosen)
     if options.record and good and server is not None:
         record(environments, server, options.patches)
     return good
 
 
-def _named(options: argparse.Namespace) -> list[str]:
-    """Return the runner's arguments for the cases that were named, none for all."""
-    return [argument for name in options.case for argument in ("--case", name)]
+def named(cases: Sequence[str]) -> list[str]:
+    """Return the arguments, this step's and the runner's, that name cases; none for all."""
+    return [argument for name in cases for argument in ("--case", name)]
 
 
 def _rules(python: str, server: Path | None) -> bool:
@@ -203,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     others = options.all or options.ci or options.short or options.case
     if options.record and (others or options.server == "stand-in"):
         raise UserError("--record keeps all cases on a real server: leave out what chooses others")
-    bulk = _named(options) or ["--bulk"]
+    bulk = named(options.case) or ["--bulk"]
     if options.all:
         environments = make_environments(list(load_releases(patches)), patches, "all")
         return 0 if _cases(python, environments, None, bulk) else 1

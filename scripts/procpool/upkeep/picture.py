@@ -21,6 +21,7 @@ from procpool.base.files import ROOT, replace_file
 from procpool.base.pythons import choose_python, installed_pythons, uv
 from procpool.catalog.fetch import fetch
 from procpool.catalog.releases import REPORTED, get_release
+from procpool.suite.e2e import COMMAND, named
 from procpool.wheels.build import build_release
 from rich.console import Console
 from rich.style import Style
@@ -71,7 +72,7 @@ def doctor_lines(folder: Path) -> list[str]:
     return [line.replace(str(folder), _APP) for line in lines]
 
 
-def table_of(printed: str) -> list[str]:
+def tables_in(printed: str) -> list[str]:
     """Return the tables that `nox -s e2e` printed, without its progress and its last words."""
     lines = printed.splitlines()
     rows = [number for number, line in enumerate(lines) if line.startswith("|")]
@@ -82,7 +83,7 @@ def table_of(printed: str) -> list[str]:
 
 def worker_lines(python: str) -> list[str]:
     """Return what `nox -s e2e` prints of the chosen cases; `python` runs tests/e2e."""
-    chosen = [argument for case in _CASES for argument in ("--case", case)]
+    chosen = named(_CASES)
     command = [sys.executable, str(ROOT / "scripts"), "e2e", REPORTED, *chosen]
     result = subprocess.run(
         [*command, "--server", "real", "--tests-python", python],
@@ -92,8 +93,8 @@ def worker_lines(python: str) -> list[str]:
     )
     if result.returncode:
         raise UserError(f"e2e failed: {(result.stdout + result.stderr).strip()[-500:]}")
-    shown = " ".join(["$ nox -s e2e --", REPORTED, *chosen])
-    return [shown, *table_of(result.stdout)]
+    shown = " ".join([f"$ {COMMAND}", REPORTED, *chosen])
+    return [shown, *tables_in(result.stdout)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -113,7 +113,6 @@ def scratch_beside(out: Path) -> Iterator[Path]:
             parent.mkdir(parents=True, exist_ok=True)
             if not out.is_dir() and out.exists():
                 raise NotADirectoryError(errno.ENOTDIR, "", str(out))
-            with alone(out.absolute().parent):  # one that has just been made is not locked yet
-                sweep(out.absolute().parent, _SCRATCH)
+            sweep(out.absolute().parent, _SCRATCH)
             scratch = stack.enter_context(scratch_folder(parent, _SCRATCH))
         yield scratch
