@@ -6,7 +6,8 @@ itself each fork imports anew, from a tree of its own. Reads the trials as JSON 
     {"at_once": 2, "trials": [{"tree": PATH, "report": PATH, "limit": SECONDS, "arguments": [...]}]}
 
 A trial leaves pytest's JUnit report, and its output beside it; none if it took longer than its
-limit. Run from the root of the project, with the interpreter that has the dependencies.
+limit. Standard error gets a line when one is over. Run from the root of the project, with the
+interpreter that has the dependencies.
 """
 
 from __future__ import annotations
@@ -71,21 +72,26 @@ def main() -> None:
     for name in [*_dependencies(waiting[0]["tree"]), "hypothesis.stateful", "_pytest.junitxml"]:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
-    running: dict[int, float] = {}  # the process and its deadline
+    running: dict[int, tuple[dict[str, Any], float]] = {}  # by process: its trial and when it began
+    over = 0
     while waiting or running:
         while waiting and len(running) < plan["at_once"]:
             trial = waiting.pop(0)
             pid = os.fork()
             if not pid:
                 _run(trial)
-            running[pid] = time.monotonic() + trial["limit"]
-        for pid, deadline in list(running.items()):
-            if os.waitpid(pid, os.WNOHANG)[0] or time.monotonic() > deadline:
+            running[pid] = trial, time.monotonic()
+        for pid, (trial, began) in list(running.items()):
+            seconds = time.monotonic() - began
+            if os.waitpid(pid, os.WNOHANG)[0] or seconds > trial["limit"]:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGKILL)
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, 0)
                 del running[pid]
+                over += 1
+                line = f"{over} of {len(plan['trials'])}: {Path(trial['report']).stem}"
+                print(f"{line}, {seconds:.0f} s", file=sys.stderr, flush=True)
         time.sleep(0.02)
 
 

@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = step_parser(__doc__)
     parser.add_argument("versions", nargs="*", metavar="RELEASE")
     parser.add_argument("--every-case", action="store_true", help="no sample: all cases")
-    parser.add_argument("--at-once", type=int, default=2, help="runs side by side; default: 2")
+    parser.add_argument("--at-once", type=int, default=4, help="runs side by side; default: 4")
     parser.add_argument("--pytest", action="append", default=[], help="an argument for pytest")
     options = parser.parse_args(argv)
     wrong = False

@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from procpool.base.errors import UserError
 from procpool.base.files import ROOT
 from procpool.base.pythons import choose_python, installed_pythons
+from procpool.base.scratch import scratch_folder
 from procpool.catalog.fetch import fetch
 from procpool.catalog.releases import Release, load_releases
 from procpool.catalog.series import line_of, load_lines
@@ -102,8 +102,8 @@ def make_bench(release: Release) -> Iterator[Bench]:
     python = choose_python(release.requires_python, "newest", installed_pythons())
     requirements = wheel_requirements(fetch(release))
     interpreter = make_dependencies(requirements, release.dependencies_as_of, python, RUNS)
-    with tempfile.TemporaryDirectory(prefix="trials-", dir=RUNS) as scratch:
-        bench = Bench(release, Path(scratch), interpreter)
+    with scratch_folder(RUNS, "trials-") as scratch:
+        bench = Bench(release, scratch, interpreter)
         write_files(bench.tree(PRISTINE), pristine_files(release))
         # Where Python is told to write no bytecode, each fork would compile the release anew.
         command = [str(interpreter), "-m", "compileall", "-q", str(bench.tree(PRISTINE))]
