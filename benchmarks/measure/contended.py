@@ -82,7 +82,7 @@ def model(fixed: int | None, works: list[float], jobs: int) -> list[common.Found
     for work in works:
         for arrival, (gap, idle) in ARRIVALS.items():
             with mock.patch.object(World, "aclose", leave_it):
-                run = contended(work, gap, idle, jobs, AT_ONCE if fixed is None else fixed)
+                run = contended(work, [gap] * jobs, idle, fixed or AT_ONCE)
             rows.append({"work": work, "arrival": arrival, "jobs": jobs, **vars(run)})
     return rows
 

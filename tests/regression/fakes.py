@@ -54,18 +54,23 @@ def script(*outcomes: Outcome) -> Schedule:
 
 
 class Core:
-    """A processor that those who work at the same time share evenly."""
+    """So many cores of a processor, which those who work at the same time share evenly."""
 
-    def __init__(self) -> None:
+    def __init__(self, cores: int = 1) -> None:
+        self._cores = cores
         self._left: dict[asyncio.Future[None], float] = {}
         self._since = 0.0
         self._timer: asyncio.TimerHandle | None = None
+
+    def _rate(self) -> float:
+        """How much of a core each of them has."""
+        return min(self._cores / len(self._left), 1.0)
 
     def _share(self) -> None:
         """Count what was done since the last call, and wake up for whoever is done next."""
         loop = asyncio.get_running_loop()
         for future in self._left:
-            self._left[future] -= (loop.time() - self._since) / len(self._left)
+            self._left[future] -= (loop.time() - self._since) * self._rate()
         self._since = loop.time()
         for future in [f for f, left in self._left.items() if left <= EPS or f.done()]:
             del self._left[future]
@@ -75,11 +80,11 @@ class Core:
             self._timer.cancel()
             self._timer = None
         if self._left:
-            soonest = min(self._left.values()) * len(self._left)
+            soonest = min(self._left.values()) / self._rate()
             self._timer = loop.call_later(max(soonest, EPS), self._share)
 
     async def work(self, seconds: float) -> None:
-        """Return when so many seconds of this core's time have been spent."""
+        """Return when so many seconds of a core's time have been spent."""
         self._share()
         future = asyncio.get_running_loop().create_future()
         self._left[future] = seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -11,8 +12,10 @@ from fakes import Core, Outcome, Schedule, T, World, play
 
 # Seconds between two jobs, and how many idle processes are wanted.
 ARRIVALS = {"far-apart": (15.0, 4), "close": (3.0, 0), "burst": (0.2, 0)}
-# Seconds of the core's time that an initialization takes.
+# Seconds of a core's time that an initialization takes.
 WORK = [2.4, 4.0, 6.0, 9.0]
+# The same, cores, and how many at once are the best fixed number: as many as fit T.
+BEST = [(2.4, 1, 4), (3.2, 1, 3), (4.0, 1, 2), (6.0, 1, 1), (9.0, 1, 1), (6.0, 2, 3), (9.0, 2, 2)]
 # Seconds after which the pool has had the time to try 4, 2 and 1 at once.
 SETTLED = 4 * T
 
@@ -25,17 +28,19 @@ class Run:
     spawns: int
     timeouts: int
     throughput: float
-    """Seconds of work that led to a process, in a second; one at a time, which is a best fixed
-    number at once here, reaches 1.0 as long as jobs wait."""
+    """Seconds of work that led to a process, in a second: as many as there are cores at best, or as
+    initialize at once if these are fewer."""
 
 
-def contended(work: float, gap: float, idle: int, jobs: int = 20, concurrency: int = 4) -> Run:
-    """Launch jobs, `gap` seconds apart, where all initializations share one core."""
+def contended(
+    work: float, gaps: Sequence[float], idle: int, concurrency: int = 4, cores: int = 1
+) -> Run:
+    """Launch jobs with these gaps (seconds), where all initializations share so many cores."""
 
     async def scenario(world: World) -> Run:
         world.loop.end = 2000.0
         starting = asyncio.ensure_future(world.pool.start())
-        for _ in range(jobs):
+        for gap in gaps:
             world.launch()
             await world.until(world.now + gap)
         await world.ended(1000.0)
@@ -49,8 +54,7 @@ def contended(work: float, gap: float, idle: int, jobs: int = 20, concurrency: i
         await world.aclose(200.0)
         return Run(served, len(settled), timeouts, throughput)
 
-    core = Core()
-    outcome = Outcome("work", work, core=core)
+    outcome = Outcome("work", work, core=Core(cores))
     return play(
         scenario, lambda index, now: outcome, idle=idle, concurrency=concurrency, job_time=0.5
     )
@@ -59,15 +63,34 @@ def contended(work: float, gap: float, idle: int, jobs: int = 20, concurrency: i
 @pytest.mark.parametrize("arrival", ARRIVALS)
 @pytest.mark.parametrize("work", WORK)
 def test_a_contended_host_is_served(work: float, arrival: str) -> None:
-    assert contended(work, *ARRIVALS[arrival]).served == 20
+    gap, idle = ARRIVALS[arrival]
+    assert contended(work, [gap] * 20, idle).served == 20
 
 
-@pytest.mark.parametrize("work", WORK)
-def test_a_contended_host_is_used_well(work: float) -> None:
-    run = contended(work, *ARRIVALS["burst"], jobs=60)
+@pytest.mark.parametrize(("work", "cores", "best"), BEST)
+def test_a_contended_host_is_used_well(work: float, cores: int, best: int) -> None:
+    run = contended(work, [0.2] * 60, 0, cores=cores)
     assert run.served == 60
     assert 10 * run.timeouts <= run.spawns
-    assert run.throughput >= 0.9
+    assert run.throughput >= 0.9 * min(best, cores)
+
+
+def test_one_that_was_quick_alone_proves_nothing_of_four() -> None:
+    run = contended(4.0, [60.0, *[0.0] * 8], 0)
+    assert run.timeouts <= 4, "more than one wave of time-outs before there are fewer at once"
+
+
+def test_many_at_once_are_one_at_a_time_before_the_jobs_end() -> None:
+    assert contended(9.0, [0.0] * 60, 0, concurrency=8).served == 60
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_a_contended_host_is_served_whenever_jobs_come(seed: int) -> None:
+    rng = random.Random(seed)
+    work, cores = rng.uniform(0.05, 0.95) * T, rng.choice([1, 1, 2])
+    gaps = [rng.expovariate(rng.uniform(0.3, 1.0) * cores / work) for _ in range(30)]
+    idle = rng.choice([0, 0, 1, 2, 4])
+    assert contended(work, gaps, idle, cores=cores).served == 30
 
 
 def hanging(share: float, seed: int) -> Schedule:

@@ -435,6 +435,21 @@ def test_close_goes_on_when_an_executor_fails_to(which: str) -> None:
     play(scenario, script(*outcomes), idle=2, concurrency=2)
 
 
+def test_close_does_not_wait_for_a_process_that_it_could_not_close() -> None:
+    async def fail() -> None:
+        raise OSError("this one lives on")
+
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        world.executors[0].aclose = fail  # type: ignore[method-assign]
+        closing_at = world.now
+        await world.pool.aclose()
+        assert world.now - closing_at <= 1.0 + 0.1 + EPS  # the main task looks every 0.1 s
+        assert "this one lives on" in "".join(world.logs)
+
+    play(scenario, always("ready", 1.0), idle=2)
+
+
 # --- 8: it leaks nothing
 
 
@@ -648,6 +663,40 @@ def test_a_pool_with_a_warm_process_is_not_failing() -> None:
     play(scenario, script(Outcome("ready", 1.0), Outcome("raise", 0.2)), idle=2)
 
 
+async def check_that_old_failures_count_for_nothing(world: World) -> None:
+    """They are old at 3 W, and the pool wants no process."""
+    await world.until(3 * W)
+    assert world.failing == []
+    job = world.launch()  # now it does
+    await world.until(5 * W)
+    [(at, on)] = world.failing
+    assert on and W - 0.1 - EPS <= at - job.called_at <= W + 0.2
+    await world.aclose()
+    assert job.ran or job.gave_up
+
+
+def test_a_pool_that_wants_no_process_is_not_failing() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        job = world.launch()
+        await world.until(3.0)
+        job.task.cancel()
+        await check_that_old_failures_count_for_nothing(world)
+
+    play(scenario, always("raise", 0.2))
+
+
+def test_a_pool_whose_last_warm_process_is_taken_is_not_failing_at_once() -> None:
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        await world.until(2.5)
+        assert len(world.executors) >= 1 + 3  # one is warm, three have failed
+        world.pool.set_target_idle_processes(1)
+        await check_that_old_failures_count_for_nothing(world)
+
+    play(scenario, script(Outcome("ready", 1.0), Outcome("raise", 0.2)), idle=2)
+
+
 # --- 1: a freeze judges nobody
 
 
@@ -677,3 +726,26 @@ def test_a_freeze_puts_the_verdict_off_once() -> None:
         await world.aclose()
 
     play(scenario, always("stuck"))
+
+
+@pytest.mark.parametrize("seconds", [0.5, 0.9, 1.2, 3.0])
+def test_a_freeze_of_any_length_judges_nobody(seconds: float) -> None:
+    limit = 3 * W
+
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        job = world.launch()
+        await world.until(limit - 0.75)
+        world.loop.freeze(seconds)
+        await world.ended()
+        assert job.ran
+        await world.aclose()
+
+    # Time-outs, then one that answers before the limit, and is read after it.
+    play(
+        scenario,
+        lambda index, now: (
+            Outcome("ready", limit - 0.4 - now) if limit - now < T else Outcome("timeout")
+        ),
+        concurrency=1,
+    )

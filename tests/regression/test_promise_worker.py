@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,9 +13,12 @@ from unittest import mock
 
 import features
 import pytest
+import real_pools
 from livekit import agents
 from livekit.agents.ipc import proc_pool
 from livekit.protocol import agent, models
+from prewarms import Plan
+from real_pools import Pool, Report, run_one
 from workers import GUARD, JOB_ID, FakePool, Launch, Worker
 
 pytestmark = pytest.mark.skipif(
@@ -60,6 +65,20 @@ class Wire:
 
     def close(self) -> None:
         self._close(None)
+
+
+def _ask(worker: Worker, answer: Callable[[Any], Awaitable[None]]) -> None:
+    """Have a function of the user's own answer the offers from now on."""
+    worker.server._request_fnc = answer
+    if hasattr(worker.server, "_opts"):  # a Worker asks its options
+        worker.server._opts.request_fnc = answer
+
+
+def _make_worker(pool: Pool) -> Worker:
+    """Make a worker whose pool has real children."""
+    worker = Worker(_succeed)
+    worker.server._proc_pool = pool.pool
+    return worker
 
 
 def _run(launch: Launch, then: Callable[[Worker], Awaitable[None]]) -> Worker:
@@ -123,6 +142,78 @@ def test_the_report_is_sent_before_the_connection_is_closed() -> None:
         assert _failed(wire.sent) == [JOB_ID]
 
     _run(_wait_forever, close)
+
+
+def test_a_job_that_is_accepted_in_a_task_of_the_user_s_is_reported() -> None:
+    async def main() -> None:
+        worker = Worker(_wait_forever)
+        tasks = []
+
+        async def accept_later(request: Any) -> None:
+            tasks.append(asyncio.ensure_future(request.accept()))
+            await asyncio.sleep(0.01)  # the answer is given in the next tick
+
+        _ask(worker, accept_later)
+        await worker.offer()
+        while not worker.pool.launched:
+            await asyncio.sleep(0.005)
+        wire = Wire(worker)
+        await asyncio.wait_for(worker.server.aclose(), GUARD / 2)
+        assert _failed(wire.sent) == [JOB_ID]
+        await asyncio.wait(tasks)
+
+    asyncio.run(asyncio.wait_for(main(), GUARD))
+
+
+def test_a_job_that_is_launched_as_its_task_is_cancelled_is_not_reported() -> None:
+    async def main() -> None:
+        async def launch(info: Any) -> None:
+            for task in getattr(worker.server, features.LAUNCH_TASKS):
+                asyncio.get_running_loop().call_soon(task.cancel)
+
+        worker = Worker(launch)
+        await worker.offer()
+        await worker.settle()
+        assert len(worker.pool.launched) == 1
+        assert worker.pool.cancelled == 0
+        assert not worker.reports()
+
+    asyncio.run(asyncio.wait_for(main(), GUARD))
+
+
+def test_a_launch_that_succeeds_on_the_second_process_is_not_reported_as_failed() -> None:
+    async def scenario(plan: Plan) -> Report:
+        pool = Pool(plan, idle=1)
+        worker = _make_worker(pool)
+        updates = []
+
+        def update(proc: Any) -> None:  # as run() has it
+            updates.append(asyncio.ensure_future(worker.server._update_job_status(proc)))
+
+        for event in ("process_started", "process_job_launched", "process_closed"):
+            pool.pool.on(event, update)
+        await pool.pool.start()
+        await real_pools.until(lambda: bool(pool.ready))
+        dead = pool.ready[0]
+        launch = pool.pool.launch_job
+
+        async def launch_on_the_dead_one(info: Any) -> None:
+            os.kill(dead.pid, signal.SIGKILL)
+            pool.wait_for_its_end(dead)
+            await launch(info)
+
+        pool.pool.launch_job = launch_on_the_dead_one
+        await worker.offer()
+        await worker.settle()
+        assert await real_pools.until(lambda: dead in pool.closed)
+        await asyncio.gather(*updates)
+        statuses = [report.status for report in worker.reports()]
+        await pool.aclose()
+        assert agent.JobStatus.JS_RUNNING in statuses
+        assert agent.JobStatus.JS_FAILED not in statuses
+        return pool.report
+
+    run_one(scenario).check_clean()
 
 
 def _make_server() -> Any:
@@ -227,20 +318,19 @@ def test_a_worker_listens_to_its_pool() -> None:
     asyncio.run(asyncio.wait_for(main(), GUARD))
 
 
-def _answer(worker: Worker) -> Any:
-    """Return the last answer to an offer."""
-    found = [m.availability for m in worker.sent if m.WhichOneof("message") == "availability"]
-    return found[-1]
+def _answers(worker: Worker) -> list[Any]:
+    """Return the answers to offers so far."""
+    return [m.availability for m in worker.sent if m.WhichOneof("message") == "availability"]
 
 
 async def _offer_another(worker: Worker) -> Any:
     """Offer another job; return the answer."""
-    count = len(worker.sent)
+    count = len(_answers(worker))
     job = agent.Job(id="AJ_another", type=agent.JobType.JT_ROOM, room=models.Room())
     worker.server._handle_availability(agent.AvailabilityRequest(job=job))
-    while len(worker.sent) == count:
+    while len(_answers(worker)) == count:
         await asyncio.sleep(0.005)
-    return _answer(worker)
+    return _answers(worker)[-1]
 
 
 def _record_requests(worker: Worker) -> list[str]:
@@ -251,9 +341,7 @@ def _record_requests(worker: Worker) -> list[str]:
         asked.append(request.id)
         await request.reject()
 
-    worker.server._request_fnc = reject
-    if hasattr(worker.server, "_opts"):  # a Worker asks its options
-        worker.server._opts.request_fnc = reject
+    _ask(worker, reject)
     return asked
 
 
@@ -289,6 +377,22 @@ def test_a_sick_worker_declines_at_once() -> None:
     _run(_succeed, turn_sick)
 
 
+def test_a_worker_that_is_being_closed_declines() -> None:
+    async def close(worker: Worker) -> None:
+        may_end = asyncio.Event()
+        worker.server._end_launches = may_end.wait  # the connection is open until then
+        closing = asyncio.ensure_future(worker.server.aclose())
+        while not worker.server._closed:
+            await asyncio.sleep(0.005)
+        asked = _record_requests(worker)
+        assert _declines(await _offer_another(worker))
+        assert not asked
+        may_end.set()
+        await closing
+
+    _run(_succeed, close)
+
+
 def test_a_sick_worker_says_that_it_is_full() -> None:
     async def turn_sick(worker: Worker) -> None:
         seen = []
@@ -321,6 +425,20 @@ def test_a_job_that_is_ended_while_it_waits_is_not_launched() -> None:
     _run(_wait_forever, terminate)
 
 
+def test_a_job_that_is_ended_right_behind_its_assignment_is_not_launched() -> None:
+    async def main() -> None:
+        worker = Worker(_succeed)
+        await worker.offer()
+        # in the step that handled the assignment, as where both came in one read
+        await worker.server._handle_termination(agent.JobTermination(job_id=JOB_ID))
+        await asyncio.wait_for(worker.settle(), SOON)
+        assert not worker.pool.launched
+        assert not worker.reports()
+        assert worker.reserved() == 0
+
+    asyncio.run(asyncio.wait_for(main(), GUARD))
+
+
 def test_a_job_that_is_ended_after_its_launch_is_closed() -> None:
     async def terminate(worker: Worker) -> None:
         await worker.settle()
@@ -331,3 +449,31 @@ def test_a_job_that_is_ended_after_its_launch_is_closed() -> None:
         assert not worker.reports()
 
     _run(_succeed, terminate)
+
+
+@pytest.mark.parametrize("drained", [False, True], ids=["at once", "after a drain"])
+def test_close_ends_while_a_job_is_being_ended(drained: bool) -> None:
+    """The job's process is stopped, so that it acknowledges nothing."""
+
+    async def scenario(plan: Plan) -> Report:
+        pool = Pool(plan)
+        pool.pool.on("process_ready", lambda proc: os.kill(proc.pid, signal.SIGSTOP))
+        worker = _make_worker(pool)
+        await pool.pool.start()
+        await worker.offer()
+        await worker.settle()
+        [process] = pool.ready
+        assert process.running_job.job.id == JOB_ID
+        ending = asyncio.ensure_future(
+            worker.server._handle_termination(agent.JobTermination(job_id=JOB_ID))
+        )
+        getattr(worker.server, features.LAUNCH_TASKS).add(ending)
+        ending.add_done_callback(getattr(worker.server, features.LAUNCH_TASKS).discard)
+        if drained:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await worker.server.drain(timeout=1)
+        await asyncio.wait_for(worker.server.aclose(), real_pools.guard)
+        await pool.aclose()
+        return pool.report
+
+    run_one(scenario).check_clean()

@@ -184,6 +184,33 @@ def test_spawned_pools_end_or_recover(spawned: dict[str, Report]) -> None:
     check_nothing_left(spawned["everything"])
 
 
+# -- a freeze of the whole worker ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("thread", [False, True], ids=["process", "thread"])
+def test_an_answer_that_came_during_a_freeze_counts(thread: bool) -> None:
+    async def scenario(plan: Plan) -> Report:
+        plan.kind, plan.hang = "held", guard
+        pool = Pool(plan, hang_timeout=guard / 4, thread=thread)
+        await pool.pool.start()
+        launching = asyncio.ensure_future(pool.launch())
+        assert await until(plan.prewarmed.exists), "prewarm never ran"
+        plan.released.touch()
+        loop: Any = asyncio.get_running_loop()
+        while all(key.fd == loop._ssock.fileno() for key, _ in loop._selector.select(guard)):
+            pass  # nothing else runs here until the answer is there
+        clock = loop.time
+        loop.time = lambda: clock() + guard / 2  # and by then the timeout has passed
+        await launching
+        assert len(pool.created) == 1, "a process that had answered was replaced"
+        await pool.aclose()
+        return pool.report
+
+    report = run_one(scenario)
+    assert report.error is None, report.error
+    report.check_clean()
+
+
 # -- aclose() at a bad moment ----------------------------------------------------------------------
 
 

@@ -48,6 +48,9 @@ class FakePool:
     def get_by_job_id(self, job_id: str) -> Any:
         return None
 
+    def _close_proc(self, proc: Any) -> None:
+        self.closing = asyncio.ensure_future(proc.aclose())
+
     def on(self, event: str, callback: Callable[[Any], None]) -> None:
         pass
 
