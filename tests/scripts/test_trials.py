@@ -80,11 +80,28 @@ def test_a_series_is_run_patch_by_patch(
     assert prefixes.main(arguments) == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1:] for line in lines[1:4]] == [
-        ["none", "1", "0", "0"],
+        ["pristine", "1", "0", "0"],
         ["first", "1", "0", "0"],
         ["second", "0", "1", "0"],
     ]
     assert lines[4:] == ["2.0.0, first: no test needs it"]
+
+
+def test_what_a_patch_breaks_is_run_again_before_and_after_it(
+    project: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patches = project(lambda tree: "\nfirst\n" not in (tree / POOL).read_text())
+    run, trials = Bench.run, []
+
+    def note(bench: Bench, wanted: Iterable[Trial], at_once: int) -> Runs:
+        wanted = list(wanted)
+        trials.append([(trial.name, trial.arguments[-1]) for trial in wanted])
+        return run(bench, wanted, at_once)
+
+    monkeypatch.setattr(Bench, "run", note)
+    assert prefixes.main(["2.0.0", "--patches", str(patches)]) == 1
+    test = "tests/regression/test_a.py::test_two"
+    assert trials[1:] == [[(PRISTINE, test), ("first", test)]] * prefixes.AGAIN
 
 
 def test_a_prefix_that_does_not_end_is_named(

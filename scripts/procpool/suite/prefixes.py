@@ -2,14 +2,17 @@
 
 Runs the suite on a release with none, one, two … all of its patches: after each, no test fails that
 passed before it, and some test passes that failed. By default on one release of each line, with a
-sample of each test's cases.
+sample of each test's cases. What seems to break is run again: what fails by chance without a patch
+that comes later passes by chance, too.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from procpool.base.command import step_parser
 from procpool.base.errors import UserError
@@ -17,12 +20,15 @@ from procpool.catalog.releases import get_release
 from procpool.catalog.series import idea_of
 from procpool.patching.apply import apply_in_place
 from procpool.suite.outcomes import Outcome
-from procpool.suite.trials import PRISTINE, Trial, make_bench, one_of_each_line
+from procpool.suite.trials import PRISTINE, Bench, Trial, make_bench, one_of_each_line
 
 # Cases of one test that are run by default.
 SAMPLE = 6
 # Seconds that the suite may take on one prefix, and that one test may.
 SUITE_LIMIT, TEST_LIMIT = 1800.0, 200
+# How often a test that a patch seems to break is run again, before the patch and after it.
+AGAIN = 3
+OPTIONS = ["-q", "--tb=line", "-r", "N", f"--timeout={TEST_LIMIT}"]
 
 Outcomes = dict[str, Outcome]
 
@@ -38,7 +44,8 @@ class Row:
 
 
 def compare(names: Sequence[str], runs: Sequence[Outcomes]) -> list[Row]:
-    """Return what each patch did, from the runs without any, with the first, with the first two …
+    """Return what each patch did, from the runs without any, with the first, with the first two …;
+    `names` are those of the runs.
 
     A test that one of two runs left out, because the patch took away what it is about or brought
     it, is not compared.
@@ -46,7 +53,7 @@ def compare(names: Sequence[str], runs: Sequence[Outcomes]) -> list[Row]:
     rows: list[Row] = []
     ran = [{name: o.failed for name, o in run.items() if not o.not_run} for run in runs]
     before: dict[str, bool] = {}
-    for name, now in zip(["none", *names], ran, strict=True):
+    for name, now in zip(names, ran, strict=True):
         both = before.keys() & now.keys()
         rows.append(
             Row(
@@ -58,6 +65,47 @@ def compare(names: Sequence[str], runs: Sequence[Outcomes]) -> list[Row]:
         )
         before = now
     return rows
+
+
+def still_broken(rows: Sequence[Row], runs: Mapping[str, Outcomes]) -> list[Row]:
+    """Return `rows` without the tests that another run, by the names of the rows, does not show to
+    be broken: they fail before the patch, or pass after it.
+    """
+
+    def failed(name: str, test: str) -> bool | None:
+        outcome = runs.get(name, {}).get(test)
+        return None if outcome is None or outcome.not_run else outcome.failed
+
+    kept = [
+        {t for t in now.reddened if failed(before.name, t) is False and failed(now.name, t)}
+        for before, now in pairwise(rows)
+    ]
+    return [
+        rows[0],
+        *(replace(row, reddened=red) for row, red in zip(rows[1:], kept, strict=True)),
+    ]
+
+
+def run_again(bench: Bench, rows: Sequence[Row], options: argparse.Namespace) -> list[Row]:
+    """Return `rows` with those tests only that are broken each time."""
+    for _ in range(AGAIN):
+        tests: dict[str, set[str]] = defaultdict(set)
+        for before, now in pairwise(rows):
+            if now.reddened:
+                tests[before.name] |= now.reddened
+                tests[now.name] |= now.reddened
+        trials = [
+            Trial(name, [*OPTIONS, *_nodes(found)], SUITE_LIMIT) for name, found in tests.items()
+        ]
+        if trials:
+            rows = still_broken(rows, bench.run(trials, options.at_once))
+    return list(rows)
+
+
+def _nodes(tests: Iterable[str]) -> list[str]:
+    """Return what pytest calls these tests, from their names in its report."""
+    parts = [test.partition("::") for test in sorted(tests)]
+    return [f"{module.replace('.', '/')}.py::{name}" for module, _, name in parts]
 
 
 def faults(rows: Sequence[Row]) -> list[str]:
@@ -83,8 +131,7 @@ def table(version: str, rows: Sequence[Row]) -> str:
 def run_prefixes(version: str, options: argparse.Namespace) -> list[Row]:
     """Run the suite on each prefix of a release's series. Raises `UserError`."""
     release, series = get_release(version, options.patches)
-    arguments = ["tests/regression", "-q", "--tb=line", "-r", "N", "-m", "not costly"]
-    arguments += [f"--timeout={TEST_LIMIT}"]
+    arguments = [*OPTIONS, "tests/regression", "-m", "not costly"]
     arguments += [] if options.every_case else [f"--sample={SAMPLE}"]
     arguments += options.pytest
     with make_bench(release) as bench:
@@ -93,10 +140,10 @@ def run_prefixes(version: str, options: argparse.Namespace) -> list[Row]:
             apply_in_place(bench.copy(name, before), [patch])
         trials = [Trial(name, arguments, SUITE_LIMIT) for name in names]
         runs = bench.run(trials, options.at_once)
-    for name, run in runs.items():
-        if not run:
-            raise UserError(f"{version}, {name}: the suite took more than {SUITE_LIMIT:.0f} s")
-    return compare(names[1:], [runs[name] for name in names])
+        for name, run in runs.items():
+            if not run:
+                raise UserError(f"{version}, {name}: the suite took more than {SUITE_LIMIT:.0f} s")
+        return run_again(bench, compare(names, [runs[name] for name in names]), options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
