@@ -697,6 +697,39 @@ def test_a_pool_whose_last_warm_process_is_taken_is_not_failing_at_once() -> Non
     play(scenario, script(Outcome("ready", 1.0), Outcome("raise", 0.2)), idle=2)
 
 
+def test_the_time_in_which_no_process_is_wanted_does_not_count() -> None:
+    async def scenario(world: World) -> None:
+        starting = asyncio.ensure_future(world.pool.start())
+        await world.until(2.5)
+        world.pool.set_target_idle_processes(1)  # which is warm
+        await world.until(W + 1.0)
+        world.launch()
+        await world.until(5 * W)
+        [(at, on)] = world.failing
+        assert on and 2 * W + 1.0 - 2.5 - EPS <= at <= 2 * W + 1.0 + 0.2
+        await starting
+        await world.aclose()
+
+    play(scenario, script(Outcome("ready", 1.0), Outcome("raise", 0.2)), idle=2)
+
+
+@pytest.mark.parametrize("kind", ["raise", "timeout"])
+def test_an_idle_target_that_flaps_does_not_hide_a_failing_pool(kind: str) -> None:
+    async def scenario(world: World) -> None:
+        starting = asyncio.ensure_future(world.pool.start())
+        for _ in range(8):  # as the load may have it: a tenth of the time
+            await world.until(world.now + 4.5)
+            world.pool.set_target_idle_processes(0)
+            await world.until(world.now + 0.5)
+            world.pool.set_target_idle_processes(2)
+        [(at, on)] = world.failing
+        assert on and at <= 1.2 * W
+        await starting
+        await world.aclose()
+
+    play(scenario, always(kind, 0.2), idle=2)
+
+
 # --- 1: a freeze judges nobody
 
 

@@ -451,6 +451,20 @@ def test_a_job_that_is_ended_after_its_launch_is_closed() -> None:
     _run(_succeed, terminate)
 
 
+def test_a_job_is_closed_though_another_assignment_of_it_never_came() -> None:
+    async def terminate(worker: Worker) -> None:
+        await worker.settle()
+        process = mock.AsyncMock()
+        worker.pool.get_by_job_id = lambda job_id: process  # type: ignore[method-assign]
+        never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        never.cancel()
+        worker.server._pending_assignments[JOB_ID] = never
+        await _terminate(worker)
+        process.aclose.assert_awaited_once()
+
+    _run(_succeed, terminate)
+
+
 @pytest.mark.parametrize("drained", [False, True], ids=["at once", "after a drain"])
 def test_close_ends_while_a_job_is_being_ended(drained: bool) -> None:
     """The job's process is stopped, so that it acknowledges nothing."""
