@@ -37,7 +37,7 @@ def at_once(fixed: int | None) -> Iterator[None]:
         stack.enter_context(mock.patch.object(proc_pool, "MAX_CONCURRENT_INITIALIZATIONS", limit))
         if fixed is not None:
             for name in ("_on_init_timeout", "_on_init_done"):
-                keep = mock.patch.object(proc_pool.ProcPool, name, lambda self, started_at: None)
+                keep = mock.patch.object(proc_pool.ProcPool, name, lambda self, *seen: None)
                 stack.enter_context(keep)
         yield
 
