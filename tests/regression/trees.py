@@ -73,7 +73,6 @@ def main() -> None:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
     running: dict[int, tuple[dict[str, Any], float]] = {}  # by process: its trial and when it began
-    over = 0
     while waiting or running:
         while waiting and len(running) < plan["at_once"]:
             trial = waiting.pop(0)
@@ -89,8 +88,9 @@ def main() -> None:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, 0)
                 del running[pid]
-                over += 1
-                line = f"{over} of {len(plan['trials'])}: {Path(trial['report']).stem}"
+                total = len(plan["trials"])
+                over = total - len(waiting) - len(running)
+                line = f"{over} of {total}: {Path(trial['report']).stem}"
                 print(f"{line}, {seconds:.0f} s", file=sys.stderr, flush=True)
         time.sleep(0.02)
 

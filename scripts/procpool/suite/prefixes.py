@@ -71,18 +71,10 @@ def still_broken(rows: Sequence[Row], runs: Mapping[str, Outcomes]) -> list[Row]
     """Return `rows` without the tests that another run, by the names of the rows, does not show to
     be broken: they fail before the patch, or pass after it.
     """
-
-    def failed(name: str, test: str) -> bool | None:
-        outcome = runs.get(name, {}).get(test)
-        return None if outcome is None or outcome.not_run else outcome.failed
-
-    kept = [
-        {t for t in now.reddened if failed(before.name, t) is False and failed(now.name, t)}
-        for before, now in pairwise(rows)
-    ]
+    again = compare([row.name for row in rows], [runs.get(row.name, {}) for row in rows])
     return [
-        rows[0],
-        *(replace(row, reddened=red) for row, red in zip(rows[1:], kept, strict=True)),
+        replace(row, reddened=row.reddened & other.reddened)
+        for row, other in zip(rows, again, strict=True)
     ]
 
 
