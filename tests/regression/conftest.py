@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib.util
 import math
 import os
@@ -66,6 +67,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    grouped = [item for item in items if item.get_closest_marker("xdist_group")]
+    if getattr(config.option, "loadgroup", False) and any("@" not in i.nodeid for i in grouped):
+        raise pytest.UsageError(
+            "this pytest-xdist does not keep the tests of a group together on this pytest:"
+            " https://github.com/pytest-dev/pytest-xdist/issues/1386"
+        )
+    # what waits for processes first, so that side by side the rest fills what is left of the time
+    items.sort(key=lambda item: item.path.stem != "test_real_processes")
     if (most := config.option.sample) is None:
         return
     cases: dict[str, list[pytest.Item]] = {}
@@ -79,6 +88,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         chosen += [of_test[(turn + step) % len(of_test)] for step in steps]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
+
+
+def pytest_collection_finish() -> None:
+    # what is imported by now stays: looking for garbage in it takes a tenth of a second each time
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

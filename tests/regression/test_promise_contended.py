@@ -114,6 +114,7 @@ def served(share: float, seed: int, jobs: int = 60) -> int:
     return play(scenario, hanging(share, seed), concurrency=4)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("share", "least"), [(0.4, 0.99), (0.6, 0.90), (0.8, 0.24)])
 def test_what_hangs_at_random_does_not_slow_the_pool_down(share: float, least: float) -> None:
     seeds = range(20)

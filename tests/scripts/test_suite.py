@@ -83,7 +83,7 @@ def test_the_suite_runs_on_the_pythons_of_the_plan(
     assert "leaving out the costly tests" in capsys.readouterr().out
     target, arguments = runs.calls[-1]
     assert target.python == "3.10"
-    assert arguments == (*SIDE_BY_SIDE, "--sample=16", "-m", "not costly")
+    assert arguments == (*SIDE_BY_SIDE, "--sample=8", "-m", "not costly")
     assert target.series is not None and target.path.name == "patched-1.0.2-3.10"
     assert main(["1.0.4", "--patches", str(patches)]) == 1
     said = capsys.readouterr().out

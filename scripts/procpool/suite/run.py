@@ -33,7 +33,7 @@ RUNS = ROOT / ".nox" / ".cache" / "regression"
 # that share what is waited for are marked as a group.
 SIDE_BY_SIDE = ("-n", "2", "--dist", "loadgroup")
 # How many cases of each test are run where not all are.
-SAMPLE, QUICK_SAMPLE = 16, 4
+SAMPLE, QUICK_SAMPLE = 8, 4
 # In the environment's directory: what each phase of making it took, in seconds.
 TIMES = "procpool-times.json"
 

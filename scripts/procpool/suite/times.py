@@ -7,6 +7,7 @@ that of the sessions: with `-j 2` about twice what the clock on the wall showed.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ def read_runs(folder: Path) -> dict[str, tuple[Seconds, Seconds]]:
     """Return the seconds of each run of the suite in `folder`: by phase, and by test.
 
     A run is named by its release and Python, such as "1.5.11-newest"; a test by its function, all
-    parameters together. Raises `UserError` if there is no run.
+    parameters together, without its group. Raises `UserError` if there is no run.
     """
     runs: dict[str, tuple[Seconds, Seconds]] = {}
     for report in sorted(folder.glob("patched-*.xml")):
@@ -37,7 +38,7 @@ def read_runs(folder: Path) -> dict[str, tuple[Seconds, Seconds]]:
             phases["suite"] += float(suite.get("time", 0))
         for case in root.iter("testcase"):
             name = f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name', '')}"
-            tests[name.partition("[")[0]] += float(case.get("time", 0))
+            tests[re.split(r"[\[@]", name)[0]] += float(case.get("time", 0))
         runs[environment.name.removeprefix("patched-")] = phases, tests
     if not runs:
         raise UserError(f"no run of the suite is on record in {folder}: nox -s apply-and-test")
