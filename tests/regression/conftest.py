@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import importlib.util
@@ -9,7 +10,7 @@ import math
 import os
 import sys
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from importlib.metadata import version
 
 import psutil
@@ -88,6 +89,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         chosen += [of_test[(turn + step) % len(of_test)] for step in steps]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
+
+
+@pytest.fixture(autouse=True)
+def _handles() -> Iterator[None]:
+    # up to 1.1.7 each thread executor wraps it once more, in what is the process of all tests
+    run = asyncio.events.Handle._run
+    yield
+    asyncio.events.Handle._run = run  # type: ignore[method-assign]
 
 
 def pytest_collection_finish() -> None:
