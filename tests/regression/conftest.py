@@ -49,6 +49,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if workers := getattr(config.option, "tx", None):
+        import forked_workers
+
+        forked_workers.start(len(workers))
     if config.option.guard or config.option.unpatched:
         import real_pools
 
@@ -105,7 +109,6 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    # not imported: with pytest-xdist this process runs no test, and the import takes seconds
     spec = importlib.util.find_spec("livekit.agents")
     where = spec.origin if spec else "not installed"
     terminalreporter.write_line(f"livekit-agents {version('livekit-agents')}, {where}")

@@ -1,7 +1,7 @@
 """A process pool of the release under test with real children, and what one scenario saw in it.
 
 Scenarios that must wait for a verdict run side by side on one event loop (`run_group`), so that the
-waits cost their time once. Where a verdict is wanted T is half a second and W is one.
+waits cost their time once. Where a verdict is wanted T is a quarter of a second, and W half a one.
 
 No outcome depends on how fast the host is. What must time out has T, what must not has `guard`, and
 that is also how long a test waits for what it expects. How long things take under load is nothing
@@ -41,10 +41,10 @@ import prewarms
 from jobs import make_job
 from prewarms import Plan
 
-T = 0.5
-SHORT_W = 1.0
+T = 0.25
+SHORT_W = 0.5
 """W where a verdict is waited for, in seconds. That it is T + 5 is tested in virtual time."""
-CLOSE_TIMEOUT = 1.0
+CLOSE_TIMEOUT = 0.5
 guard = 120.0
 """Seconds after which something counts as never coming. In a control run much does: it has less."""
 THREADS = ("proc_join_thread", "ipc_log_listener", "job_thread_runner")
