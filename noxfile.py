@@ -41,7 +41,10 @@ arguments after it.
 
 from __future__ import annotations
 
+import functools
+import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nox
@@ -73,6 +76,21 @@ RELEASES = [nox.param(v, id=v) for v in PLAN.versions]
 QUICK = [nox.param(v, id=v) for v in PLAN.quick]
 
 
+def proof(function: Callable[[nox.Session], None]) -> Callable[[nox.Session], None]:
+    """Have a session print the line that runs it again, where one of its commands fails."""
+
+    @functools.wraps(function)
+    def session_function(session: nox.Session) -> None:
+        try:
+            function(session)
+        except nox.command.CommandFailed:
+            arguments = ["--", *session.posargs] if session.posargs else []
+            print(f"to repeat: {shlex.join(['nox', '-s', session.name, *arguments])}", flush=True)
+            raise
+
+    return session_function
+
+
 def step(session: nox.Session, name: str, *arguments: str) -> None:
     """Run a step, `python scripts NAME`, on the Python that runs nox, where nox was called."""
     with session.chdir(session.invoked_from):
@@ -96,6 +114,7 @@ def apply_and_test(session: nox.Session, release: str) -> None:
 
 
 @nox.session(allow_parallel=True, default=False)
+@proof
 def e2e(session: nox.Session) -> None:
     """Have whole workers serve calls, on a livekit-server and a stand-in: nox -s e2e -- 1.5.11"""
     session.install("--group", "e2e", env=COMPILE)
@@ -103,6 +122,7 @@ def e2e(session: nox.Session) -> None:
 
 
 @nox.session(name="e2e-ci", allow_parallel=True, tags=["ci"])
+@proof
 def e2e_ci(session: nox.Session) -> None:
     """Make the short run of `e2e`; on the stand-in only where there is no livekit-server or Go."""
     session.install("--group", "e2e", env=COMPILE)
@@ -111,6 +131,7 @@ def e2e_ci(session: nox.Session) -> None:
 
 
 @nox.session(name="bench-ci", venv_backend="none", allow_parallel=True, tags=["ci"])
+@proof
 def bench_ci(session: nox.Session) -> None:
     """Measure what is the same on every machine, on the newest release, patched; judge that."""
     step(session, "bench", "--ci", *session.posargs)
@@ -124,6 +145,7 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+@proof
 def worse(session: nox.Session) -> None:
     """Compare what a failing pool costs, unpatched and patched: nox -s worse -- 1.5.11"""
     step(session, "worse", *session.posargs)
@@ -202,6 +224,7 @@ def tables(session: nox.Session) -> None:
 
 
 @nox.session(allow_parallel=True, tags=["ci"])
+@proof
 def lint(session: nox.Session) -> None:
     """Run the hooks of .pre-commit-config.yaml on all files, and check what is computed."""
     session.install("--group", "lint")
@@ -211,6 +234,7 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session(allow_parallel=True, tags=["ci"])
+@proof
 def types(session: nox.Session) -> None:
     """Check the types of everything, strictly."""
     session.install(*TOOLING, "--group", "types", "--group", "tests", "--group", "regression")
@@ -222,6 +246,7 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session(python=["3.11", "3.13"], allow_parallel=True, tags=["ci"])
+@proof
 def tests(session: nox.Session) -> None:
     """Run the steps' own tests, and measure which branches they take; no network."""
     session.install(*TOOLING, "--group", "tests")
@@ -234,6 +259,7 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", allow_parallel=True, tags=["ci"])
+@proof
 def texts(session: nox.Session) -> None:
     """Check the texts of the patches and the revisions: none too many, none unrecorded."""
     step(session, "check-texts", *session.posargs)
@@ -258,24 +284,28 @@ def quick(session: nox.Session, release: str) -> None:
 
 
 @nox.session(venv_backend="none", allow_parallel=True, default=False)
+@proof
 def prefixes(session: nox.Session) -> None:
     """Show that each patch is needed and breaks no test: -- RELEASE; default: one of each line"""
     step(session, "prefixes", *session.posargs)
 
 
 @nox.session(venv_backend="none", allow_parallel=True, default=False)
+@proof
 def mutants(session: nox.Session) -> None:
     """Show that the suite sees what breaks; -- RELEASE: all of it there, else spread over lines"""
     step(session, "mutants", *session.posargs)
 
 
 @nox.session(venv_backend="none", allow_parallel=True, tags=["products"])
+@proof
 def quilt(session: nox.Session) -> None:
     """Check the series with real quilt, zero fuzz, and git am, on every distinct text."""
     step(session, "check-quilt")
 
 
 @nox.session(name="check-wheels", allow_parallel=True, tags=["products"])
+@proof
 def check_wheels(session: nox.Session) -> None:
     """Build wheels on every Python, compare them bit for bit, verify them, and have the packagers'
     tools check them; default: the release of the report and the newest.
@@ -289,6 +319,7 @@ def check_wheels(session: nox.Session) -> None:
 
 
 @nox.session(allow_parallel=True, tags=["products"])
+@proof
 def consumers(session: nox.Session) -> None:
     """Run README's recipes for users' projects in throw-away ones; -- NAME: only that."""
     session.install(*TOOLING, "--group", "consumers", "--group", "tests")
@@ -304,6 +335,7 @@ def check_site(session: nox.Session) -> None:
 
 
 @nox.session(name="rehearse-publish", venv_backend="none", tags=["products"])
+@proof
 def rehearse_publish(session: nox.Session) -> None:
     """Run the commands of publish.yml that need no GitHub; -- RELEASE …: of these, not of two"""
     step(session, "check-site", "--rehearse", *session.posargs)
