@@ -24,6 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from burning import burn
 from livekit import agents
 from livekit.agents import JobContext, JobExecutorType, JobProcess, JobRequest, cli
 
@@ -66,9 +67,7 @@ def prewarm(process: JobProcess) -> None:
     if mood == "slow":
         time.sleep(float(numbers[0]))
     if mood == "burn":
-        end = time.process_time() + float(numbers[0])
-        while time.process_time() < end:
-            pass
+        burn(float(numbers[0]))
     if mood == "share":
         share_a_core(float(numbers[0]))
     if mood == "grow":

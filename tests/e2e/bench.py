@@ -24,6 +24,10 @@ _STARTS = asyncio.Semaphore(2)
 # A call is lost when a worker, or the server, does not answer within three seconds: on a busy
 # machine a well one may not, so what only prepares a case is tried so often.
 _TRIES = 5
+# Seconds in which a call is tried again that no worker takes: a fork server may need longer than W
+# to import the release, so that its worker begins as a sick one, and the server hears every 2.5 s
+# only how a worker is.
+_HEARD = 15.0
 
 # Seconds for a first process to become ready, which includes the start of the fork server: no case
 # is about that, so this only ends what hangs.
@@ -113,13 +117,15 @@ class Bench:
 
     async def first_call(self) -> None:
         """Have a call served: by the warm process, so that the next waits, or by a first."""
-        for _ in range(_TRIES):
+        start = time.monotonic()
+        while True:
             call = await self.caller.call(30 * self.pace)
             if call.outcome == "served":
                 return
-            if call.outcome != "lost":
-                break
-        raise TooLateError(f"the first call: {call.outcome}")
+            late = time.monotonic() - start > _HEARD * self.pace
+            if call.outcome not in ("lost", "refused") or late:
+                raise TooLateError(f"the first call: {call.outcome}")
+            await asyncio.sleep(0.5)  # the caller's pause
 
     async def waiting_calls(self, count: int, *, join: bool = True) -> list[Call]:
         """Make calls, and wait until a worker has accepted each of them."""

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 
 from livekit import api, rtc
+from livekit.protocol import agent
 from server import ALL_FULL, Server
 from waiting import TooLateError, until
 
@@ -161,22 +162,27 @@ class Caller:
         with contextlib.suppress(api.TwirpError):  # gone by itself
             await self.http().room.delete_room(api.DeleteRoomRequest(room=call.room))
 
-    async def delete_dispatch(self, call: Call) -> None:
-        """Delete the dispatch of a call that a worker has taken.
+    async def listed(self, call: Call) -> list[agent.JobState]:
+        """The states of the jobs that the server shows for a call's dispatch."""
+        with contextlib.suppress(api.TwirpError):  # it may be writing what it is to show
+            found = await self.http().agent_dispatch.get_dispatch(call.dispatch_id, call.room)
+            return [job.state for job in found.state.jobs] if found is not None else []
+        return []
 
-        The server notes the job some 50 ms after the worker took it. Where the dispatch is deleted
-        before, it tells the worker nothing. Raises `TooLateError`.
+    async def noted(self, call: Call) -> None:
+        """Wait until the server has noted the job of a call that a worker has taken.
+
+        It does so some 50 ms after the worker took it. Raises `TooLateError`.
         """
-        dispatches = self.http().agent_dispatch
+        await until(lambda: self.listed(call), _NOTED, "the server notes the job")
 
-        async def noted() -> bool:
-            with contextlib.suppress(api.TwirpError):  # it may be writing what it is to show
-                found = await dispatches.get_dispatch(call.dispatch_id, call.room)
-                return found is not None and bool(found.state.jobs)
-            return False
+    async def delete_dispatch(self, call: Call) -> None:
+        """Delete the dispatch of a call that a worker has taken, when the server has noted the job.
 
-        await until(noted, _NOTED, "the server notes the job")
-        await dispatches.delete_dispatch(call.dispatch_id, call.room)
+        Where it is deleted before, the worker is told nothing. Raises `TooLateError`.
+        """
+        await self.noted(call)
+        await self.http().agent_dispatch.delete_dispatch(call.dispatch_id, call.room)
 
     async def close(self) -> None:
         """Leave every room and end the connections."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import shutil
@@ -23,7 +24,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ class Task:
 @dataclass
 class Outcome:
     """What came of a task. `verdict` is one of passed, failed, known, unexpected and, for what is
-    not judged, seen.
+    not judged, seen. `first` is what was found the first time, where that was not as expected and
+    the task was repeated.
     """
 
     case: str
@@ -66,6 +68,7 @@ class Outcome:
     wrong: list[str]
     seconds: float
     verdict: str
+    first: list[str] = field(default_factory=list)
 
 
 def measure_pace() -> float:
@@ -121,10 +124,11 @@ class Runner:
         try:
             await self.server.start()
             await self._run_all(tasks, at_once)
-            again = [(o.case, o.release, o.kind) for o in self.outcomes if o.verdict in _WRONG]
+            again = {(o.case, o.release, o.kind): o for o in self.outcomes if o.verdict in _WRONG}
             for task in tasks:
-                if (task.case.name, task.release, task.kind) in again:
-                    await self._run(task, _cores()[0], again=True)
+                if (first := again.get((task.case.name, task.release, task.kind))) is not None:
+                    self.outcomes.remove(first)
+                    await self._run(task, _cores()[0], first)
         finally:
             await self.server.stop()
 
@@ -151,24 +155,17 @@ class Runner:
 
         await asyncio.gather(*(alone(task) for task in tasks if task.case.alone))
 
-    async def _run(self, task: Task, core: int | None, again: bool = False) -> None:
+    async def _run(self, task: Task, core: int | None, first: Outcome | None = None) -> None:
+        """Run a task; `first` is what came of it, if it is repeated."""
         name = f"{task.case.name}-{task.release}-{task.kind}"
-        if again:
+        if first is not None:
             name += "-again"
-            self.outcomes = [
-                outcome
-                for outcome in self.outcomes
-                if (outcome.case, outcome.release, outcome.kind)
-                != (task.case.name, task.release, task.kind)
-            ]
-        pace = self.pace * (2 if again else 1)
+        pace = self.pace * (2 if first is not None else 1)
         bench = Bench(
             name, task.release, self.server, task.interpreter, self.folder / name, pace, core
         )
         start = time.monotonic()
         await run_case(task.case, bench)
-        if again:
-            bench.say("(the second time, alone)")
         releases = self.known.get(task.case.name, [])
         known = "*" in releases or task.release in releases
         outcome = Outcome(
@@ -179,11 +176,12 @@ class Runner:
             bench.wrong,
             round(time.monotonic() - start, 1),
             judge(bench.wrong, task.kind, known, bench.cut_short),
+            first.found if first is not None else [],
         )
         self.outcomes.append(outcome)
         print(
             f"{outcome.verdict:10} {task.release} {task.kind:9} {task.case.name}: "
-            f"{'; '.join(bench.found)} ({outcome.seconds:.0f} s)",
+            f"{shown(outcome.found, outcome.first)} ({outcome.seconds:.0f} s)",
             flush=True,
         )
         if outcome.verdict != "failed":
@@ -201,6 +199,12 @@ def _cores() -> list[int]:
 _WRONG = ("failed", "unexpected")
 
 
+def shown(found: list[str], first: list[str]) -> str:
+    """What was found, as the table shows it, and what was found before it was repeated."""
+    text = "; ".join(found)
+    return f"{text} (repeated; at first: {'; '.join(first)})" if first else text
+
+
 def table(outcomes: list[Outcome], server: str) -> str:
     """The table: a row for each case, and for each release unpatched beside patched."""
     marks = {"failed": "WRONG ", "known": "known ", "unexpected": "WRONG (passes) "}
@@ -209,7 +213,7 @@ def table(outcomes: list[Outcome], server: str) -> str:
         rows: list[tuple[str, ...]] = [("case", f"{release} unpatched", f"{release} patched")]
         for name in CASES:
             cells = {
-                outcome.kind: marks.get(outcome.verdict, "") + "; ".join(outcome.found)
+                outcome.kind: marks.get(outcome.verdict, "") + shown(outcome.found, outcome.first)
                 for outcome in outcomes
                 if outcome.case == name and outcome.release == release
             }
@@ -249,6 +253,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--short", action="store_true", help="only the cases of the short run")
     which.add_argument("--bulk", action="store_true", help="only what every release gets")
+    which.add_argument(
+        "--deal", type=int, metavar="N", help="what every release gets, and N others, dealt out"
+    )
     parser.add_argument(
         "--at-once", type=int, help="how many run side by side; default: by the pace"
     )
@@ -256,6 +263,18 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="write what was found as JSON")
     parser.add_argument("--command", default="run.py", help="the command that repeats a run")
     return parser.parse_args(argv)
+
+
+def deal(releases: list[str], count: int | None) -> dict[str, set[str]]:
+    """Deal out the cases, so many to each release: those that every release gets, and others.
+
+    Each release goes on where the one before has stopped, and after the last case comes the first.
+    So enough releases in a row, of a series as of a line, have all cases among them. Those that
+    need a core of their own are left out.
+    """
+    bulk = {case.name for case in CASES.values() if case.bulk}
+    others = itertools.cycle([c.name for c in CASES.values() if not (c.bulk or c.alone)])
+    return {release: bulk | set(itertools.islice(others, count or 0)) for release in releases}
 
 
 def make_tasks(options: argparse.Namespace) -> list[Task]:
@@ -266,10 +285,12 @@ def make_tasks(options: argparse.Namespace) -> list[Task]:
         chosen = [case for case in chosen if case.short]
     if options.bulk:
         chosen = [case for case in chosen if case.bulk]
+    dealt = deal([environment["release"] for environment in environments], options.deal)
     return [
         Task(case, environment["release"], kind, Path(environment[kind]))
         for case in chosen
         for environment in environments
+        if options.deal is None or case.name in dealt[environment["release"]]
         for kind in KINDS
         if environment.get(kind)
     ]

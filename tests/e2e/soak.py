@@ -47,6 +47,8 @@ T, LIMIT, GROWTH = 2.0, 600.0, 650
 # Seconds: beyond a bound until its end has been read; for a worker to come back to the server, and
 # to be as it was; between two lines of progress.
 SLACK, BACK, CALM, PROGRESS = 4.0, 60.0, 30.0, 15.0
+# Seconds in which the processes of a worker that was killed end by themselves.
+ORPHANS = 30.0
 # Calls that must all be served when the faults are over.
 LAST_CALLS = 3
 # What the server says when it ends a job whose agent has gone.
@@ -296,7 +298,7 @@ class Soak:
             return await self._hit_child(fault, member)
         if fault.kind == "kill-worker":
             async with member.coming_back:
-                await member.worker.kill()
+                await self._kill_worker(member)
         elif fault.kind == "end-worker":
             async with member.coming_back:
                 await self._end_worker(member)
@@ -324,6 +326,16 @@ class Soak:
         else:
             await self._mood(member, fault.mood, fault.lasts)
         return str(fault)
+
+    async def _kill_worker(self, member: Member) -> None:
+        """SIGKILL a worker, and nothing else: its processes have to find out, and end."""
+        at = time.monotonic() - self.begin
+        took, left = await member.worker.kill_alone(ORPHANS * self.pace)
+        killed = f"worker {member.number}, killed at {at:.1f} s,"
+        if left:
+            self.broken.append(f"{killed} leaves {'; '.join(left)}")
+        else:
+            self.told.append(f"{killed} was followed by all its processes in {took:.1f} s")
 
     async def _start_again(self, member: Member) -> None:
         """Start a worker that has ended, unless another fault has done so already."""

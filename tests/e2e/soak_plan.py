@@ -10,7 +10,7 @@ from dataclasses import dataclass
 KINDS = (
     "kill-child",  # SIGKILL of a process of the pool
     "stop-child",  # SIGSTOP of one, then SIGCONT
-    "kill-worker",  # SIGKILL of the worker, which is started again
+    "kill-worker",  # SIGKILL of the worker alone, which is started again
     "end-worker",  # SIGTERM, with a drain of 3 s; it is started again
     "stop-worker",  # SIGSTOP of the worker, then SIGCONT
     "memory",  # processes of the pool grow past their limit, and are killed for it

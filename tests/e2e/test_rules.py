@@ -258,6 +258,17 @@ async def test_a_failed_job_has_ended_and_is_not_dispatched_again(
         assert await holds(lambda: len(worker.offers) == 1 and not other.offers, 1)
 
 
+async def test_a_failed_job_goes_on_being_listed_as_running(server: Server, caller: Caller) -> None:
+    async with FakeWorker(server, caller.agent_name) as worker:
+        call, job_id = await assigned(caller, worker)
+        await caller.noted(call)
+        await worker.report(job_id, agent.JobStatus.JS_FAILED, "no process became available")
+        await until(lambda: server.ended(call.room), WAIT, "the job has ended")
+        await asyncio.sleep(1)
+        [state] = await caller.listed(call)
+        assert state.status == agent.JobStatus.JS_RUNNING
+
+
 async def test_a_second_report_is_for_an_unknown_job(server: Server, caller: Caller) -> None:
     async with FakeWorker(server, caller.agent_name) as worker:
         call, job_id = await assigned(caller, worker)
@@ -277,6 +288,14 @@ async def test_deleting_a_dispatch_terminates_its_job(server: Server, caller: Ca
         await until(lambda: server.ended(call.room), WAIT, "the job has ended")
         assert [end.status for end in server.ended(call.room)] == ["JS_SUCCESS"]
         assert server.ended(other.room) == []
+
+
+async def test_deleting_a_room_tells_the_worker_nothing(server: Server, caller: Caller) -> None:
+    async with FakeWorker(server, caller.agent_name) as worker:
+        call, _ = await assigned(caller, worker)
+        await caller.noted(call)
+        await caller.hang_up(call)
+        assert await holds(lambda: not (worker.terminations or server.ended(call.room)), 2)
 
 
 async def test_a_worker_that_leaves_while_asked_is_passed_over(

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from cases import CASES
-from run import Outcome, complaints, judge, load_known, table
+import run
+from bench import Bench
+from calls import Call
+from cases import CASES, Case
+from run import (
+    Outcome,
+    Runner,
+    Task,
+    complaints,
+    deal,
+    judge,
+    load_known,
+    make_tasks,
+    parse,
+    table,
+)
+from server import STAND_IN, Server
+from waiting import TooLateError
 
 
 @pytest.mark.parametrize(
@@ -65,3 +85,91 @@ def test_the_table_has_unpatched_beside_patched_and_what_fails_is_repeated() -> 
         f"{name} on 1.5.11: 0 of 2 served",
         f"    nox -s e2e -- 1.5.11 --case {name}",
     ]
+
+
+def test_what_was_found_at_first_stays_when_a_case_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served = [0, 2, 2]
+    paces = []
+
+    async def run_case(chosen: Case, bench: Bench) -> None:
+        paces.append(bench.pace)
+        count = served.pop(0)
+        bench.expect(count == 2, f"{count} of 2 served")
+
+    async def nothing(_: Server) -> None:
+        pass
+
+    monkeypatch.setattr(run, "run_case", run_case)
+    monkeypatch.setattr(Server, "start", nothing)
+    monkeypatch.setattr(Server, "stop", nothing)
+    first, second = list(CASES.values())[:2]
+    runner = Runner(STAND_IN, tmp_path, {}, 1.5)
+    tasks = [Task(case, "1.5.11", "patched", tmp_path) for case in (first, second)]
+    asyncio.run(runner.run(tasks, 1))
+    assert paces == [1.5, 1.5, 3.0]
+    assert [(one.case, one.verdict, one.found, one.first) for one in runner.outcomes] == [
+        (second.name, "passed", ["2 of 2 served"], []),
+        (first.name, "passed", ["2 of 2 served"], ["0 of 2 served"]),
+    ]
+    shown = "2 of 2 served (repeated; at first: 0 of 2 served)"
+    assert f"| {shown} |" in table(runner.outcomes, "a server")
+    assert shown in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "seconds", "wrong"),
+    [
+        (["refused", "lost", "served"], 1.0, ""),
+        (["silent", "served"], 1.0, "silent"),
+        (["failed", "served"], 1.0, "failed"),
+        (["refused"] * 30, 4.0, "refused"),
+    ],
+)
+def test_the_first_call_is_made_again_until_the_server_knows_that_the_worker_is_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcomes: list[str], seconds: float, wrong: str
+) -> None:
+    now = [0.0]
+
+    async def call(_: float) -> Call:
+        now[0] += seconds
+        return Call("room", outcome=outcomes.pop(0))
+
+    async def sleep(_: float) -> None:
+        pass
+
+    bench = Bench("a", "1.5.11", Server(STAND_IN, tmp_path), tmp_path, tmp_path)
+    monkeypatch.setattr(bench.caller, "call", call)
+    monkeypatch.setattr("bench.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("bench.asyncio.sleep", sleep)
+    with contextlib.ExitStack() as stack:
+        if wrong:
+            stack.enter_context(pytest.raises(TooLateError, match=f"the first call: {wrong}"))
+        asyncio.run(bench.first_call())
+
+
+def test_cases_are_dealt_out_in_turn_and_none_is_forgotten() -> None:
+    others = {case.name for case in CASES.values() if not (case.bulk or case.alone)}
+    bulk = {case.name for case in CASES.values() if case.bulk}
+    releases = [str(number) for number in range(105)]
+    dealt = deal(releases, 2)
+    assert all(bulk < cases and len(cases - bulk) == 2 for cases in dealt.values())
+    for first in range(94):
+        run_of_twelve = releases[first : first + 12]
+        assert set().union(*(dealt[release] for release in run_of_twelve)) == bulk | others
+    counts = Counter(name for cases in dealt.values() for name in cases - bulk)
+    assert counts.keys() == others and min(counts.values()) >= 9
+    assert deal(["1"], None) == {"1": bulk}
+
+
+def test_a_deal_makes_the_tasks_of_each_release(tmp_path: Path) -> None:
+    path = tmp_path / "environments.json"
+    path.write_text(json.dumps([{"release": r, "patched": "python"} for r in ("1", "2")]))
+    tasks = make_tasks(parse([str(path), "--deal", "2"]))
+    dealt = deal(["1", "2"], 2)
+    assert {(task.release, task.case.name) for task in tasks} == {
+        (release, name) for release, names in dealt.items() for name in names
+    }
+    assert len(tasks) == 6
+    assert {task.case.bulk for task in make_tasks(parse([str(path), "--bulk"]))} == {True}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from server import STAND_IN, Server
 from soak import parse
 from soak_judge import (
     AWAY,
@@ -20,6 +23,7 @@ from soak_judge import (
     timeline,
 )
 from soak_plan import KINDS, MOMENTS, Fault, make_plan
+from worker import Worker
 
 BOUND = 25.0
 SERVED = Seen("room-1", 100.0, "served", 101.0, workers=(0,), progress=90.0, launches=1)
@@ -176,3 +180,20 @@ def test_the_summary_counts_outcomes_with_their_times() -> None:
 def test_the_defaults_are_those_of_the_session(tmp_path: Path) -> None:
     options = parse(["--real", "livekit-server", str(tmp_path)])
     assert (options.minutes, options.seed, options.workers) == (10.0, 1, 3)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_only_what_hangs_in_its_prewarm_may_outlive_a_worker_that_is_killed(
+    tmp_path: Path, hangs: bool
+) -> None:
+    worker = Worker(Path("python"), Server(STAND_IN, tmp_path), tmp_path, "agent")
+    worker.process = subprocess.Popen(
+        ["sh", "-c", "sleep 600 & echo $!; wait"], stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert worker.process.stdout is not None
+    with worker.process.stdout as out:
+        child = int(out.readline())
+    if hangs:
+        (tmp_path / "notes").write_text(f"1.000 {child} prewarm hang\n", "utf-8")
+    _, left = asyncio.run(worker.kill_alone(0.5 if not hangs else 60.0))
+    assert left == ([] if hangs else ["sleeping: sleep 600"])

@@ -201,15 +201,44 @@ class Worker:
         await self.kill()
         return Ending(took, by_itself, left)
 
+    async def kill_alone(self, seconds: float) -> tuple[float, list[str]]:
+        """SIGKILL the worker itself; kill what is left of it when `seconds` have passed.
+
+        Returns how long its processes took to end by themselves, and what of them was left. A
+        prewarm that hangs hears of nothing, unpatched or patched: such a process is not meant, but
+        those that wait for it are.
+        """
+        assert self.process is not None
+        start = time.monotonic()
+        self.send(signal.SIGKILL)
+        await asyncio.to_thread(self.process.wait, _KILL)
+
+        def gone() -> bool:
+            self._kill_forks()
+            self._kill_hanging()
+            return not self._left()
+
+        with contextlib.suppress(TooLateError):
+            await until(gone, seconds, "")
+        took, left = time.monotonic() - start, self._left()
+        await self.kill()
+        return took, left
+
     def _left(self) -> list[str]:
         """What still runs of it when it has ended itself; its zombies are init's then."""
         return [text for child in self.children() if (text := _describe(child))]
 
     def _kill_forks(self) -> None:
         """End what the agent's own code has forked."""
-        forked = {int(note.words[1]) for note in self.notes("forked")}
+        self._kill_children({int(note.words[1]) for note in self.notes("forked")})
+
+    def _kill_hanging(self) -> None:
+        """End the processes that hang in their prewarm."""
+        self._kill_children({note.pid for note in self.notes("prewarm", "hang")})
+
+    def _kill_children(self, pids: set[int]) -> None:
         for child in self.children():
-            if child.pid in forked:
+            if child.pid in pids:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     child.kill()
 

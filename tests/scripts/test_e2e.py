@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from procpool.base.errors import UserError
-from procpool.base.files import PATCHES
+from procpool.base.files import PATCHES, ROOT
 from procpool.catalog.releases import REPORTED, get_release, load_releases
 from procpool.suite import e2e
 from procpool.upkeep.calls import CHOSEN, calls_page, calls_part
@@ -25,10 +25,10 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     def environments(
         versions: list[str], patches: Path, name: str, *, unpatched: bool = False
     ) -> Path:
-        return Path(",".join(versions) + (" and unpatched" if unpatched else ""))
+        return ROOT / (",".join(versions) + (" and unpatched" if unpatched else ""))
 
     def cases(python: str, chosen: Path, server: Path | None, arguments: list[str]) -> bool:
-        found.append((str(chosen), server, *arguments))
+        found.append((chosen.name, server, *arguments))
         return True
 
     def rules(python: str, server: Path | None) -> bool:
@@ -38,6 +38,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     monkeypatch.setattr(e2e, "make_environments", environments)
     monkeypatch.setattr(e2e, "_cases", cases)
     monkeypatch.setattr(e2e, "_rules", rules)
+    monkeypatch.setattr(e2e, "disagreements", lambda real, stand_in: [])
     monkeypatch.setattr(e2e, "find_server", lambda: (SERVER, "livekit-server on PATH"))
     return found
 
@@ -47,7 +48,12 @@ def test_the_default_has_rules_lines_and_both_releases_unpatched_too(
 ) -> None:
     assert e2e.main([]) == 0
     both = f"{REPORTED},{NEWEST} and unpatched"
-    assert runs == [("rules", SERVER), (",".join(LINES), None, "--bulk"), (both, SERVER)]
+    assert runs == [
+        ("rules", SERVER),
+        (",".join(LINES), None, "--bulk"),
+        (both, SERVER),
+        (both, None, "--short"),
+    ]
 
 
 def test_ci_uses_both_servers_and_says_which(
@@ -82,7 +88,36 @@ def test_releases_and_cases_can_be_chosen(runs: list[tuple[object, ...]]) -> Non
 
 def test_all_are_run_on_the_stand_in(runs: list[tuple[object, ...]]) -> None:
     assert e2e.main(["--all"]) == 0
-    assert runs == [(",".join(load_releases(PATCHES)), None, "--bulk")]
+    assert runs == [(",".join(load_releases(PATCHES)), None, "--deal", "2")]
+
+
+def test_a_case_that_comes_out_otherwise_on_the_other_server_fails_the_session(
+    runs: list[tuple[object, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(e2e, "disagreements", lambda real, stand_in: ["a-life 1.0 patched: …"])
+    assert e2e.main([]) == 1
+    assert "the servers do not agree:\na-life 1.0 patched" in capsys.readouterr().err
+
+
+def test_servers_agree_on_what_came_out_well_not_on_every_word(tmp_path: Path) -> None:
+    def outcome(case: str, found: str, *, well: bool) -> dict[str, object]:
+        wrong = [] if well else [found]
+        return {"case": case, "release": "1", "kind": "patched", "found": [found], "wrong": wrong}
+
+    real, stand_in = tmp_path / "real.json", tmp_path / "stand-in.json"
+    good, slow = (
+        outcome("a", "served in 1.0 s", well=True),
+        outcome("a", "served in 2.0 s", well=True),
+    )
+    rest = [outcome("b", "silent", well=False), outcome("c", "only here", well=True)]
+    real.write_text(json.dumps({"server": "real", "outcomes": [good, *rest]}))
+    stand_in.write_text(json.dumps({"server": "stand-in", "outcomes": [slow, rest[0]]}))
+    assert e2e.disagreements(real, stand_in) == []
+    other = outcome("b", "served", well=True)
+    stand_in.write_text(json.dumps({"server": "stand-in", "outcomes": [slow, other]}))
+    assert e2e.disagreements(real, stand_in) == ["b 1 patched: silent on real, served on stand-in"]
 
 
 def test_a_record_is_of_all_cases_on_a_real_server(runs: list[tuple[object, ...]]) -> None:
@@ -104,11 +139,13 @@ def test_a_record_says_what_was_run_where(
     environments = tmp_path / "chosen.json"
     environments.write_text(json.dumps([{"release": REPORTED, "patched": "python"}]))
     outcome = {"case": "a", "release": REPORTED, "kind": "patched", "found": ["1 served"]}
-    about = {"a": "a case"}
+    found = outcome | {"wrong": [], "seconds": 3.0, "verdict": "passed", "first": []}
+    again = found | {"case": "b", "first": ["1 silent"]}
+    about = {"a": "a case", "b": "another"}
     e2e.table_of(environments).write_text(
         json.dumps(
             {"server": "livekit-server", "pace": 1.0, "cores": 2, "seconds": 90, "about": about}
-            | {"outcomes": [outcome | {"wrong": [], "seconds": 3.0, "verdict": "passed"}]}
+            | {"outcomes": [found, again]}
         )
     )
     server = tmp_path / "livekit-server"
@@ -129,12 +166,15 @@ def test_a_record_says_what_was_run_where(
         "cores": 2,
         "seconds": 90,
         "about": about,
-        "outcomes": [outcome],
+        "outcomes": [outcome, outcome | {"case": "b", "first": ["1 silent"]}],
     }
     page = calls_page(kept)
     assert "| a: a case | - | 1 served |" in page
+    assert "| b: another | - | 1 served (repeated; at first: 1 silent) |" in page
     how = " ".join(page.split())
-    assert f"{REPORTED}+{local} beside the releases as they are, on livekit-server 1.2.3" in how
+    beside = "beside the releases as upstream published them, on livekit-server 1.2.3"
+    assert f"{REPORTED}+{local} {beside}" in how
+    assert "before livekit/agents#6724" in how
     assert "times as long" not in page and "times as long" in calls_page(kept | {"pace": 3.5})
     outcome["case"] = "all-sick"
     part = calls_part(kept | {"outcomes": [outcome]})

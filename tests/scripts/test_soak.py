@@ -20,8 +20,11 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The commands that would run; a seed of 2 breaks an invariant."""
     found: list[list[str]] = []
 
-    def environments(versions: list[str], patches: Path, name: str, *, unpatched: bool) -> Path:
-        return Path(",".join(versions) + (" and unpatched" if unpatched else ""))
+    def environments(
+        versions: list[str], patches: Path, name: str, *, unpatched: bool, wheel: Path | None
+    ) -> Path:
+        more = (" and unpatched" if unpatched else "") + (f" of {wheel.name}" if wheel else "")
+        return Path(",".join(versions) + more)
 
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         found.append(command)
@@ -63,3 +66,18 @@ def test_a_soak_of_nothing_is_refused(runs: list[list[str]], arguments: list[str
     with pytest.raises(UserError, match="more than 0 minutes, and at least one worker"):
         soak.main(arguments)
     assert runs == []
+
+
+def test_a_wheel_of_an_earlier_revision_can_be_soaked(
+    runs: list[list[str]], tmp_path: Path
+) -> None:
+    wheel = tmp_path / "livekit_agents-1.5.11+procpool.1-py3-none-any.whl"
+    with pytest.raises(UserError, match="there is no wheel"):
+        soak.main(["--wheel", str(wheel)])
+    wheel.touch()
+    with pytest.raises(UserError, match=r"is of 1\.5\.11: leave out --release"):
+        soak.main(["--wheel", str(wheel), "--release", "1.8.9"])
+    assert runs == []
+    assert soak.main(["--wheel", str(wheel), "--release", "1.5.11"]) == 0
+    assert runs[0][2] == f"1.5.11 of {wheel.name}"
+    assert option(runs[0], "--command") == f"nox -s soak -- --wheel {wheel}"

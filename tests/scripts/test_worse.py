@@ -74,6 +74,24 @@ def test_the_list_is_strict() -> None:
     assert complaints(compared(), Known({"a-mode": {"1.8.9": ["left_threads"]}}, {})) == []
 
 
+def test_what_was_promised_is_judged_whatever_an_unpatched_pool_takes() -> None:
+    mode = load_modes()["costly-spawns"]
+    assert mode["max_cpu"] == 18
+    assert worse.beyond(mode, NOTHING | {"cpu": 18.0, "spawned": 99}) == ()
+    after = NOTHING | {"cpu": 18.1}
+    assert worse.beyond(mode, after) == ("cpu",)
+    assert worse.beyond({"kind": "raise"}, after) == ()
+    found = Comparison("costly-spawns", "1.5.11", NOTHING, after, ("cpu",), ("cpu",))
+    for known in (
+        Known({}, {"costly-spawns": {"1.5.11": ["cpu"]}}),
+        Known({"costly-spawns": {"1.5.11": ["cpu"]}}, {}),
+    ):
+        assert complaints(found, known) == [
+            "costly-spawns on 1.5.11: cpu is beyond what was promised: 18.1"
+        ]
+        assert "| 0.0 → 18.1! " in worse.table([found], known)
+
+
 def test_the_table_marks_what_is_worse() -> None:
     known = Known({"a-mode": {"1.5.11": ["left_threads"]}}, {})
     text = worse.table([compared(left_threads=2, cpu=9.0)], known)

@@ -40,6 +40,10 @@ BENCHMARKS = ROOT / "benchmarks"
 QUICK = ROOT / ".nox" / ".cache" / "bench"
 # What stands behind a release's version in the name of what is measured.
 PATCHED = " patched"
+# And behind that of a second worker of the same release.
+AGAIN = " again"
+# Calls to each worker on the healthy path.
+ROUNDS = 200
 # Seconds that one script may take; only what hangs takes them.
 _HANGS = 900.0
 # W, and what a job waits at most without progress, in seconds, where T is 10 s.
@@ -224,8 +228,11 @@ def fleet(bench: Bench) -> tuple[Found, Found]:
 def healthy(bench: Bench) -> tuple[Found, Found]:
     """How long the healthy path takes on a real server, from the dispatch to the agent."""
     server, where = find_server()
-    options = {"rounds": 5 if bench.quick else 100, "seed": 1}
-    more = {"server": str(server), "pythons": bench.pythons}
+    options = {"rounds": 5 if bench.quick else ROUNDS, "seed": 1}
+    unpatched = bench.newest_patched.removesuffix(PATCHED)
+    # a second worker of that release, for what chance does to a ratio
+    pythons = bench.pythons | {unpatched + AGAIN: bench.pythons[unpatched]}
+    more = {"server": str(server), "pythons": pythons}
     name = "all releases"
     found = bench.script("healthy.py", options | more, name, bench.caller)["seconds"]
     seconds = {release: [round(took, 4) for took in calls] for release, calls in found.items()}
@@ -290,7 +297,8 @@ def broken(part: str, found: Found) -> list[str]:
         elif part == "contended":
             lines += [f"{name}: drops: {r}" for r in one["rows"] if r["served"] < r["jobs"]]
         elif part == "fleet":
-            lines += [f"{name}: silent calls: {row}" for row in one["rows"] if row["silent"]]
+            # the well workers have room for all calls, and the sick ones decline them
+            lines += [f"{name}: drops: {r}" for r in one["rows"] if r["served"] < r["calls"]]
     return lines
 
 

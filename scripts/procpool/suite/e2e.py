@@ -3,12 +3,16 @@
 For the releases that are given, every case runs on a real livekit-server. Without any, the
 stand-in's rules are compared with the real server's, one case runs on the stand-in for the newest
 release of each line, and all cases run on a real server, where there is one or Go to build it, for
-the release of the report and the newest.
+the release of the report and the newest. The cases of the short run are made on the stand-in too,
+and must come out alike there.
 
 `--record` keeps what all cases showed on the real server in benchmarks/e2e.json, from which the
 documents show it. `--ci` compares the rules too, and makes the short run for patched releases: the
-newest on the stand-in, and the release of the report on the real server. `--all` runs one case on
-every patched release, on the stand-in.
+newest on the stand-in, and the release of the report on the real server.
+
+`--all` runs cases on every patched release, on the stand-in: one that all get, and two others,
+dealt out in turn. So each case that needs no core of its own is run on nine releases or more, and
+on each series of twelve releases or more at least once.
 """
 
 from __future__ import annotations
@@ -39,6 +43,8 @@ TESTS = ROOT / "tests" / "e2e"
 Recorded = dict[str, Any]
 # Seconds after which a test of the rules hangs.
 _HANGS = 600
+# How many cases beside that of all releases `--all` deals to each.
+_DEALT = 2
 # How a run is repeated.
 COMMAND = "nox -s e2e --"
 
@@ -54,11 +60,16 @@ def newest_of_each_line(patches: Path) -> list[str]:
 
 
 def make_environments(
-    versions: list[str], patches: Path, name: str, *, unpatched: bool = False
+    versions: list[str],
+    patches: Path,
+    name: str,
+    *,
+    unpatched: bool = False,
+    wheel: Path | None = None,
 ) -> Path:
     """Make the environments of the patched releases and, if wanted, of the unpatched ones.
 
-    Returns the list of them. Raises `UserError`.
+    `wheel` is a patched one that is taken as it is. Returns the list of them. Raises `UserError`.
     """
     found = []
     for version in versions:
@@ -67,7 +78,9 @@ def make_environments(
         if unpatched:
             target = Target(release, None, "newest", purpose="e2e-")
             environment["unpatched"] = str(prepare(target))
-        environment["patched"] = str(prepare(Target(release, series, "newest", purpose="e2e-")))
+        purpose = "e2e-" if wheel is None else "e2e-wheel-"
+        patched = Target(release, series, "newest", purpose=purpose, wheel=wheel)
+        environment["patched"] = str(prepare(patched))
         found.append(environment)
     path = RUNS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,15 +88,30 @@ def make_environments(
     return path
 
 
-def table_of(environments: Path) -> Path:
-    """Return where the runner writes what it found on these environments."""
-    return environments.with_name(f"{environments.stem}-table.json")
+def table_of(environments: Path, *, real: bool = True) -> Path:
+    """Return where the runner writes what it found on these environments, on either server."""
+    return environments.with_name(f"{environments.stem}-{'table' if real else 'stand-in'}.json")
+
+
+def disagreements(real: Path, stand_in: Path) -> list[str]:
+    """Return what came out well on one server only, of what two runners have written."""
+    tables = [json.loads(path.read_text("utf-8")) for path in (real, stand_in)]
+    on_real, on_stand_in = (
+        {(o["case"], o["release"], o["kind"]): o for o in table["outcomes"]} for table in tables
+    )
+    return [
+        f"{' '.join(key)}: {'; '.join(on_real[key]['found'])} on {tables[0]['server']},"
+        f" {'; '.join(outcome['found'])} on {tables[1]['server']}"
+        for key, outcome in on_stand_in.items()
+        if key in on_real and bool(on_real[key]["wrong"]) != bool(outcome["wrong"])
+    ]
 
 
 def record(environments: Path, server: Path, patches: Path) -> None:
     """Keep what was found on these environments on a real server, as the documents show it.
 
-    Beside the runner's own words that is the day, the server, and the versions of the wheels.
+    Beside the runner's own words that is the day, the server, and the versions of the wheels. Of
+    what was repeated, what was found the first time is kept as `first`.
     """
     found = json.loads(table_of(environments).read_text("utf-8"))
     releases = [environment["release"] for environment in json.loads(environments.read_text())]
@@ -97,6 +125,7 @@ def record(environments: Path, server: Path, patches: Path) -> None:
         **{key: found[key] for key in ("pace", "cores", "seconds", "about")},
         "outcomes": [
             {key: outcome[key] for key in ("case", "release", "kind", "found")}
+            | ({"first": outcome["first"]} if outcome["first"] else {})
             for outcome in found["outcomes"]
         ],
     }
@@ -114,7 +143,7 @@ def load_record(path: Path = RECORD) -> Recorded | None:
 
 def _cases(python: str, environments: Path, server: Path | None, arguments: list[str]) -> bool:
     """Run cases on these environments; return whether all went as expected."""
-    out = table_of(environments)
+    out = table_of(environments, real=server is not None)
     command = [python, str(TESTS / "run.py"), str(environments), "--out", str(out)]
     if server is not None:
         command += ["--command", COMMAND, "--real", str(server)]
@@ -136,6 +165,16 @@ def _compare(
     if options.record and good and server is not None:
         record(environments, server, options.patches)
     return good
+
+
+def _agree(versions: list[str], name: str, options: argparse.Namespace) -> bool:
+    """Make the short run on the stand-in after all cases on the real server, and compare them."""
+    environments = make_environments(versions, options.patches, name, unpatched=True)
+    good = _cases(options.tests_python, environments, None, ["--short"])
+    differ = disagreements(table_of(environments), table_of(environments, real=False))
+    if differ:
+        print("\n".join(["the servers do not agree:", *differ]), file=sys.stderr)
+    return good and not differ
 
 
 def named(cases: Sequence[str]) -> list[str]:
@@ -203,10 +242,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     others = options.all or options.ci or options.short or options.case
     if options.record and (others or options.server == "stand-in"):
         raise UserError("--record keeps all cases on a real server: leave out what chooses others")
-    bulk = named(options.case) or ["--bulk"]
     if options.all:
         environments = make_environments(list(load_releases(patches)), patches, "all")
-        return 0 if _cases(python, environments, None, bulk) else 1
+        dealt = named(options.case) or ["--deal", str(_DEALT)]
+        good = _cases(python, environments, None, dealt)
+        print(f"also in {table_of(environments, real=False).relative_to(ROOT)}")
+        return 0 if good else 1
     server = _server("real" if options.record else options.server)
     if options.version:
         return 0 if _compare(options.version, "chosen", server, options) else 1
@@ -219,7 +260,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             good &= _cases(python, reported, server, ["--short"])
         return 0 if good else 1
     lines = make_environments(newest_of_each_line(patches), patches, "lines")
-    good &= _cases(python, lines, None, bulk)
+    good &= _cases(python, lines, None, named(options.case) or ["--bulk"])
     if server is not None:
         good &= _compare([REPORTED, finals[-1]], "newest", server, options)
+        if not (options.case or options.short):
+            good &= _agree([REPORTED, finals[-1]], "newest", options)
     return 0 if good else 1

@@ -44,7 +44,7 @@ class Target:
 
     `python` is "newest", "oldest" or a version such as "3.10"; `folder` is where runs are kept.
     `purpose` keeps an environment apart from the suite's, which may run at the same time; they
-    share their dependencies.
+    share their dependencies. `wheel` is one that was built before: it is taken as it is.
     """
 
     release: Release
@@ -52,6 +52,7 @@ class Target:
     python: str
     folder: Path = RUNS
     purpose: str = ""
+    wheel: Path | None = None
 
     @property
     def path(self) -> Path:
@@ -77,8 +78,8 @@ def prepare(target: Target) -> Path:
         print(f"notice: {missing}; testing {release.version} on {python}", file=sys.stderr)
     times: dict[str, float] = {}
     with timed(times, "fetch"):
-        wheel = fetch(release)
-    if target.series:
+        wheel = target.wheel or fetch(release)
+    if target.series and not target.wheel:
         with timed(times, "patch and build"):
             wheels = target.path.with_name(f"{target.path.name}-wheel")
             wheel = build_release(release, target.series, wheels)

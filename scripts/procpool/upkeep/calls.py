@@ -5,6 +5,8 @@ README shows what became of the calls in some cases, benchmarks/e2e.md in all.
 
 from __future__ import annotations
 
+from typing import Any
+
 from procpool.suite.e2e import Recorded
 from procpool.upkeep.figures import markdown_table, wrapped
 
@@ -15,7 +17,8 @@ CHOSEN = {
     "two-sick-of-four": "two sick workers of four, 20 calls",
     "all-sick": "all workers sick, 5 calls",
     "short-outage": "an outage of 3 s, two calls wait",
-    "shared-core": "two initializations share a core and fit T alone, 5 calls",
+    "contended-core": "one core for two initializations that each fit T alone",
+    "shared-core": "a model of that: prewarm sleeps as long as its share of a core would take",
     "dispatch-deleted": "a dispatch deleted while its call waits",
     "sigterm-drain-limit": "SIGTERM while two calls wait, drain limit 3 s",
     "sigterm-200": "SIGTERM while 200 calls wait",
@@ -25,14 +28,22 @@ CHOSEN = {
 _WORDS = (
     "A call is *served* when the agent joins the caller's room, *failed* when the server is told"
     " so, *refused* when every worker declines, *silent* when nothing happens until the case gives"
-    " up. What came out otherwise at first was run again, alone, and says so."
+    " up. What did not come out as expected was repeated alone, with twice the time, and that"
+    " decides; what was found at first stands beside it."
 )
+
+
+def _cell(outcome: dict[str, Any]) -> str:
+    """Return what was found in a run of a case, and what was found before it was repeated."""
+    text = "; ".join(outcome["found"])
+    first = "; ".join(outcome.get("first", []))
+    return f"{text} (repeated; at first: {first})" if first else text
 
 
 def _table(found: Recorded, first: str, rows: dict[str, str]) -> str:
     """Return a table: a row for each case that was run, its name in the words of `rows`."""
     cells = {
-        (outcome["case"], outcome["release"], outcome["kind"]): "; ".join(outcome["found"])
+        (outcome["case"], outcome["release"], outcome["kind"]): _cell(outcome)
         for outcome in found["outcomes"]
     }
     columns = [(release, kind) for release in found["releases"] for kind in KINDS]
@@ -51,8 +62,10 @@ def _how(found: Recorded) -> str:
     slow = "" if pace == "1" else f", each time {pace} times as long, for this machine was busy"
     return (
         f"`{found['command']}` on {found['date']}, in {found['seconds'] / 60:.0f} minutes:"
-        f" whole workers, {wheels} beside the releases as they are, on {found['server']},"
-        f" {found['cores']} cores; T = 2 s, so W = 7 s{slow}."
+        f" whole workers, {wheels} beside the releases as upstream published them, on"
+        f" {found['server']}, {found['cores']} cores; T = 2 s, so W = 7 s{slow}. The same agent"
+        " runs on both sides; where signals may get lost, before livekit/agents#6724, it has them"
+        " heard as from there on."
     )
 
 
