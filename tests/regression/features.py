@@ -17,6 +17,9 @@ _WORKER = inspect.getsource(worker)
 # Where the worker keeps the tasks that answer a job offer and launch the job.
 LAUNCH_TASKS = "_job_lifecycle_tasks" if "_job_lifecycle_tasks" in _WORKER else "_tasks"
 
+# A worker that was closed can be run again.
+RUNS_AGAIN = hasattr(worker, "AgentServer")
+
 # drain() waits for the launches under way, and not for running jobs only.
 DRAIN_WAITS_FOR_LAUNCHES = LAUNCH_TASKS == "_job_lifecycle_tasks"
 

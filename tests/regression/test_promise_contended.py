@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
-from fakes import Core, Outcome, Schedule, T, World, play
+from fakes import Core, Outcome, Schedule, T, W, World, play
 
 # Seconds between two jobs, and how many idle processes are wanted.
 ARRIVALS = {"far-apart": (15.0, 4), "close": (3.0, 0), "burst": (0.2, 0)}
@@ -30,6 +31,8 @@ class Run:
     throughput: float
     """Seconds of work that led to a process, in a second: as many as there are cores at best, or as
     initialize at once if these are fewer."""
+    said_to_fail: bool
+    """The pool said that it is failing."""
 
 
 def contended(
@@ -52,7 +55,7 @@ def contended(
         throughput = len(ready) * work / max(last - SETTLED, work)
         await starting
         await world.aclose(200.0)
-        return Run(served, len(settled), timeouts, throughput)
+        return Run(served, len(settled), timeouts, throughput, bool(world.failing))
 
     outcome = Outcome("work", work, core=Core(cores))
     return play(
@@ -91,6 +94,43 @@ def test_a_contended_host_is_served_whenever_jobs_come(seed: int) -> None:
     gaps = [rng.expovariate(rng.uniform(0.3, 1.0) * cores / work) for _ in range(30)]
     idle = rng.choice([0, 0, 1, 2, 4])
     assert contended(work, gaps, idle, cores=cores).served == 30
+
+
+@pytest.mark.parametrize(("work", "concurrency"), [(6.0, 2), (9.0, 2), (4.0, 4)])
+def test_a_contended_host_that_serves_declines_nothing(work: float, concurrency: int) -> None:
+    run = contended(work, [20.0] * 4, concurrency, concurrency)
+    assert run.served == 4
+    assert not run.said_to_fail
+
+
+@pytest.mark.parametrize(
+    "first",
+    [Outcome("timeout", close=0.5), Outcome("raise", W + 1.0)],
+    ids=["timeout", "longer than W"],
+)
+@pytest.mark.parametrize("idle", [1, 2])
+def test_a_cold_start_before_a_slow_success_is_no_failing_pool(first: Outcome, idle: int) -> None:
+    async def scenario(world: World) -> None:
+        starting = asyncio.ensure_future(world.pool.start())
+        await world.until(40.0)
+        assert world.failing == []
+        await starting
+        await world.aclose()
+
+    slow = Outcome("ready", 8.0)
+    play(scenario, lambda index, now: first if index < idle else slow, idle=idle, concurrency=idle)
+
+
+def test_a_pool_without_a_timeout_runs_its_job() -> None:
+    async def scenario(world: World) -> None:
+        world.pool._initialize_timeout = math.inf
+        await world.pool.start()
+        job = world.launch()
+        await world.ended()
+        assert job.ran
+        await world.aclose()
+
+    play(scenario, lambda index, now: Outcome("ready", 1.0))
 
 
 def hanging(share: float, seed: int) -> Schedule:

@@ -94,6 +94,26 @@ def test_processes_that_exit_idle_are_replaced_at_a_pace(idle: int, lives: float
     play(scenario, always_exiting(lives), idle=idle, concurrency=4)
 
 
+def test_idle_processes_that_exited_once_slow_no_pool_down_that_serves() -> None:
+    """Calls come too fast for one of them to find a warm process."""
+
+    async def scenario(world: World) -> None:
+        await world.pool.start()
+        await world.until(5.0)
+        assert sum(not e.alive for e in world.executors) == 8  # the out-of-memory killer, say
+        for _ in range(90):
+            world.launch()
+            await world.until(world.now + 1 / 3)
+        await world.ended()
+        assert all(job.ran and job.took <= 3.0 for job in world.jobs)
+        await world.aclose()
+
+    def schedule(index: int, now: float) -> Outcome:
+        return Outcome("ready", 0.5, lives=None if index >= 8 else 4.4 - now)
+
+    play(scenario, schedule, idle=8, concurrency=4)
+
+
 def always_exiting(lives: float) -> Schedule:
     return lambda index, now: Outcome("ready", 0.1, lives=lives)
 
@@ -670,7 +690,7 @@ async def check_that_old_failures_count_for_nothing(world: World) -> None:
     job = world.launch()  # now it does
     await world.until(5 * W)
     [(at, on)] = world.failing
-    assert on and W - 0.1 - EPS <= at - job.called_at <= W + 0.2
+    assert on and W - 0.1 - EPS <= at - job.called_at <= W + 0.4  # a spawn may be under way
     await world.aclose()
     assert job.ran or job.gave_up
 
@@ -723,7 +743,7 @@ def test_an_idle_target_that_flaps_does_not_hide_a_failing_pool(kind: str) -> No
             await world.until(world.now + 0.5)
             world.pool.set_target_idle_processes(2)
         [(at, on)] = world.failing
-        assert on and at <= 1.2 * W
+        assert on and at <= 1.2 * W + (T if kind == "timeout" else 0.2)
         await starting
         await world.aclose()
 

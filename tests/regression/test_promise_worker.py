@@ -40,6 +40,10 @@ async def _succeed(info: Any) -> None:
     pass
 
 
+async def _fail(info: Any) -> None:
+    raise RuntimeError("no process")
+
+
 class Wire:
     """Stands where the queue of messages is; what is in it is sent after a while."""
 
@@ -286,6 +290,31 @@ def test_any_number_of_launches_may_fail_at_once() -> None:
     asyncio.run(asyncio.wait_for(main(), GUARD))
 
 
+@pytest.mark.parametrize("again", [_succeed, _fail], ids=["launched", "failed"])
+def test_a_job_that_is_assigned_again_is_reported_by_its_last_launch(again: Launch) -> None:
+    async def main() -> None:
+        ends = [asyncio.Event(), asyncio.Event()]
+        launches = iter(zip(ends, (_fail, again)))
+
+        async def launch(info: Any) -> None:
+            end, ending = next(launches)
+            await end.wait()
+            await ending(info)
+
+        worker = Worker(launch)
+        for count in (1, 2):  # as where the connection was lost meanwhile
+            await worker.offer()
+            while len(worker.pool.launched) < count:
+                await asyncio.sleep(0.005)
+        for end in ends:
+            end.set()
+            await asyncio.sleep(0.05)
+        await worker.settle()
+        assert len(worker.reports()) == (again is _fail)
+
+    asyncio.run(asyncio.wait_for(main(), GUARD))
+
+
 # --- 14: a sick worker turns calls away
 
 
@@ -307,6 +336,7 @@ def test_a_worker_listens_to_its_pool() -> None:
         pool = StartingPool()
         with mock.patch.object(proc_pool, "ProcPool", lambda *args, **options: pool):
             server = _make_server()
+            server._pool_failing = features.RUNS_AGAIN  # as the pool of an earlier run left it
             running = asyncio.ensure_future(server.run())
             await asyncio.wait(
                 [running, asyncio.ensure_future(pool.started.wait())],
@@ -315,6 +345,7 @@ def test_a_worker_listens_to_its_pool() -> None:
             )
         running.cancel()
         await asyncio.wait([running])
+        assert not server._pool_failing
         for sick in (True, False):
             pool.callbacks["failing_changed"](sick)
             assert server._pool_failing == sick
