@@ -1,16 +1,17 @@
 """Upstream's checks, on a made-up repository: pytest is the real one, ruff and mypy are made up."""
 
 import dataclasses
+import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
-from packaging.version import Version
 from procpool.base.errors import UserError
-from procpool.upkeep.update_releases import render
 from procpool.upstream import gates as gates_module
 from procpool.upstream.gates import (
     LIMITS,
@@ -19,12 +20,10 @@ from procpool.upstream.gates import (
     Record,
     TooLong,
     git,
-    make_environment,
     run_gates,
     upstream_tests,
 )
 from procpool.upstream.requests import Request
-from samples import release
 
 WHO = ("-c", "user.name=x", "-c", "user.email=x@example.invalid")
 # Says, for each tool, what a file beside it holds; the exit code is the file's first line.
@@ -38,11 +37,6 @@ exit "$(head -n 1 "$report")"
 """
 # What makes a test module one of upstream's that are run.
 MARK = "# pytest.mark.unit of AgentServer\n"
-PACKAGE = """\
-[project]
-requires-python = ">=3.10"
-dependencies = ["aiohttp>=3"]
-"""
 
 
 def write(checkout: Path, **files: str) -> None:
@@ -52,9 +46,7 @@ def write(checkout: Path, **files: str) -> None:
         "new": NEW_TESTS,
         "upstream": "tests/test_ipc.py",
         "settings": "pyproject.toml",
-        "package": "livekit-agents/pyproject.toml",
         "conftest": "conftest.py",
-        "lock": "uv.lock",
     }
     for name, text in files.items():
         path = checkout / paths[name]
@@ -99,13 +91,8 @@ REQUEST = Request(
 def gates(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gates:
     """Return the gates of a branch that brings two fixes, each followed by its test."""
     base, branch = tmp_path / "base", tmp_path / "branch"
-    write(
-        base,
-        pool="DONE = []\n",
-        upstream=f"{MARK}def test_upstream(): ...\n",
-        settings="",
-        package=PACKAGE,
-    )
+    upstream = f"{MARK}def test_upstream(): ...\n"
+    write(base, pool="DONE = []\n", upstream=upstream, settings="")
     git(base, "init", "--quiet", "--initial-branch=main")
     commit(base, "base")
     git(tmp_path, "clone", "--quiet", str(base), str(branch))
@@ -203,6 +190,47 @@ def test_each_gate_has_a_time_limit(
     assert err.startswith("did not end within 0 s\n") and "-m ruff check ." in err
 
 
+def test_a_gate_that_was_given_up_can_be_repeated(
+    gates: Gates, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two scripts that run side by side, it is the one that did not end."""
+    script = "import sys, time\nif DONE: time.sleep(600)\nprint('DONE has 0')\n"
+    gates.request = dataclasses.replace(REQUEST, script=f"from pool import DONE\n{script}")
+    monkeypatch.setitem(LIMITS, "reproduction", 5)
+    failed, _ = run_gates(gates, "again")
+    assert failed == ["reproduction"]
+    said, checkout, line = capsys.readouterr().err.splitlines()
+    assert (said, checkout) == ("did not end within 5 s", f"checkout: {gates.branch}")
+    assert line.startswith(f"repeat: cd {gates.branch} && ") and line.endswith("reproduction.py")
+
+
+def test_a_run_that_is_interrupted_ends_what_it_runs_and_says_how_to_repeat_it(
+    gates: Gates, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pids = [gates.folder / name for name in ("base.pid", "branch.pid")]
+    script = "import os, time, pathlib, pool\nwhere = 'branch' if pool.DONE else 'base'\n"
+    script += f"path = pathlib.Path({str(gates.folder)!r}, where)\n"
+    script += "path.write_text(str(os.getpid()))\npath.rename(f'{path}.pid')\ntime.sleep(600)\n"
+    gates.request = dataclasses.replace(REQUEST, script=script)
+
+    def interrupt() -> None:
+        while not all(pid.exists() for pid in pids):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        run_gates(gates, "nox --resume")
+    thread.join()
+    err = capsys.readouterr().err
+    assert f"reproduction: interrupted\ncheckout: {gates.branch}\nrepeat: cd " in err
+    assert err.endswith("go on with: nox --resume\n")
+    for pid in pids:
+        assert not Path("/proc", pid.read_text()).exists()
+    assert not any("reproduction" in key for key in Record.read(gates.record.path).passed)
+
+
 def test_what_a_gate_has_started_ends_with_it(gates: Gates) -> None:
     pid = gates.folder / "pid"
     code = f"sleep 600 & echo $! > {pid}; wait"
@@ -241,7 +269,8 @@ def test_a_reproduction_must_print_what_it_says(gates: Gates, before: str, after
     gates.request = dataclasses.replace(REQUEST, before=before, after=after)
     wrong, _ = gates.reproduction()
     checkout, wanted = (gates.base, before) if before != "DONE has 0" else (gates.branch, after)
-    assert re.search(rf"{checkout}: printed 'DONE has \d', not {wanted!r}$", wrong)
+    assert re.search(rf"printed 'DONE has \d', not {wanted!r}$", wrong)
+    assert gates.ran and gates.ran[0] == checkout
 
 
 ALONE = f"{MARK}import os\ndef test_{{}}():\n    assert os.environ.get('LK_TEST_CONCURRENCY')\n"
@@ -259,6 +288,16 @@ def test_upstreams_tests_run_one_at_a_time_and_new_ones_side_by_side(gates: Gate
 
 
 BROKEN = f"{MARK}def test_upstream():\n    assert False\n"
+
+
+def test_only_what_did_not_pass_runs_again(gates: Gates) -> None:
+    once = f"{ALONE.format('new')}class TestIt:\n    def test_it(self): test_new()\n"
+    seen = gates.folder / "seen"
+    count = f"def test_once():\n    open({str(seen)!r}, 'a').write('once ')\n"
+    write(gates.branch, new=once + count)
+    wrong, remark = gates.tests()
+    assert wrong == "" and remark.endswith("; test_it, test_new one at a time only")
+    assert seen.read_text() == "once "
 
 
 def test_a_test_that_passed_before_must_pass(gates: Gates) -> None:
@@ -382,52 +421,3 @@ def test_a_new_log_call_holds_nothing_of_a_job(gates: Gates) -> None:
     assert gates.log_calls()[0] == (
         "livekit-agents/pool.py:2: logger.error('failed', exc_info=True)"
     )
-
-
-@pytest.fixture
-def uv(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """Return the calls of uv, which does nothing; 3.11 and 3.13 are installed."""
-    calls: list[tuple[str, ...]] = []
-    installed = {Version(v): f"/python{v}" for v in ("3.13.0", "3.11.7")}
-    monkeypatch.setattr(gates_module, "uv", lambda *arguments: calls.append(arguments))
-    monkeypatch.setattr(gates_module, "installed_pythons", lambda: installed)
-    return calls
-
-
-@pytest.mark.parametrize(
-    ("settings", "tools"),
-    [
-        (
-            "[dependency-groups]\ndev = []\ntyping = []\ndocs = []\n",
-            ["--only-group=dev", "--only-group=typing"],
-        ),
-        ("[dependency-groups]\ndev = []\n", ["--only-group=dev"]),
-        ("", ["--only-dev"]),
-    ],
-)
-def test_tools_are_those_of_the_lock_file(
-    tmp_path: Path, uv: list[tuple[str, ...]], settings: str, tools: list[str]
-) -> None:
-    write(tmp_path, settings=settings, package=PACKAGE, lock='requires-python = ">=3.9,<3.13"\n')
-    python = make_environment(tmp_path, tmp_path / "work", tmp_path)
-    assert python == tmp_path / "work" / "environment" / "bin" / "python"
-    venv, package, dev, install = uv
-    assert venv[-2] == "/python3.11.7", "the lock file allows no 3.13"
-    assert package[0] == dev[0] == "export" and "livekit-agents" in package
-    assert list(dev[-len(tools) - 2 : -2]) == tools
-    assert [Path(word).name for word in install if word.endswith(".txt")] == [
-        "package.txt",
-        "tools.txt",
-    ]
-
-
-def test_without_a_lock_file_the_day_of_the_newest_release_counts(
-    tmp_path: Path, uv: list[tuple[str, ...]]
-) -> None:
-    (tmp_path / "releases.toml").write_text(render([release()]))
-    write(tmp_path, settings='[dependency-groups]\ndev = ["ruff==1"]\n', package=PACKAGE)
-    make_environment(tmp_path, tmp_path / "work", tmp_path)
-    venv, dated, tools = uv
-    assert venv[-2] == "/python3.13.0"
-    assert "2026-05-21T00:00:00Z" in dated and dated[-1] == "aiohttp>=3"
-    assert tools[-1] == "ruff==1"

@@ -36,6 +36,7 @@ from procpool.upstream.requests import (
     table_of,
     text_of,
     texts_by_idea,
+    unwrapped,
 )
 from procpool.upstream.weave import weave
 
@@ -100,16 +101,23 @@ def test_a_reproduction_is_short(request_: Request) -> None:
 def test_a_text_claims_what_its_request_does(request_: Request) -> None:
     made = text(request_)
     for idea, patch in TEXTS.items():
-        assert (f"**{header_of(patch).subject}**" in made) == (idea in request_.ideas)
+        assert (f"- {header_of(patch).subject} (" in made) == (idea in request_.ideas)
         for section in ("Guarantees", "Risk and compatibility"):
             for item in items_of(section, [idea]).split("\n- "):
-                assert (item.removeprefix("- ") in made) == (not item or idea in request_.ideas)
+                one = unwrapped(item.removeprefix("- ").strip())
+                assert (one in made) == (not item or idea in request_.ideas)
     assert "<!--" not in made and "\n\n\n\n" not in made
     headings = re.findall(r"^## (.*)$", made, re.MULTILINE)
     assert headings[0] == "What breaks" and headings[-1] == "How it was tested"
     assert {"What to look at first", "Left out, and why", "What it costs"} <= set(headings)
     assert request_.script in made and "On `0123`: it prints `this`." in made
     assert "- mypy: no error" in made and "ruff check" not in made
+
+
+def test_in_a_text_each_paragraph_is_one_line() -> None:
+    text = "## A\none\ntwo\n\n- three\n  four\n- five\n\n```python\nsix\nseven\n```\neight\n"
+    lines = ["## A", "one two", "", "- three four", "- five", "", "```python", "six", "seven"]
+    assert unwrapped(text).split("\n") == [*lines, "```", "eight", ""]
 
 
 def test_a_text_says_what_it_is_stacked_on() -> None:
@@ -139,6 +147,15 @@ def test_a_request_that_is_too_long_is_noted() -> None:
         f"request 4 of 6 has {lines} changed lines, {code.changed} of code and {tests.changed} of"
         " tests: 34 more than requests.toml allows"
     )
+
+
+@BY_NAME
+def test_a_request_keeps_within_its_limit(request_: Request) -> None:
+    assert over_limit(request_, TEXTS, FOLDER) == ""
+
+
+def test_the_first_request_has_a_limit() -> None:
+    assert REQUESTS[0].max_lines == 200, "it is to be read in ten minutes"
 
 
 def test_lines_are_those_of_git() -> None:

@@ -23,11 +23,17 @@ from procpool.upstream.proposals import (
 
 FOLDER = ROOT / "patches"
 WHO = ("-c", "user.name=x", "-c", "user.email=x@example.invalid")
+DAY = "2026-06-01T00:00:00+0000"
 TABLE = """\
 [[proposals]]
 name = "#1"
 ref = "one"
 note = "open"
+
+[[proposals]]
+name = "#3"
+ref = "newest release"
+note = "merged"
 
 [[proposals]]
 name = "#2"
@@ -96,22 +102,36 @@ def test_what_is_measured(
     (lines / "proposals" / "say.py").write_text(SAY)
     (lines / "proposals" / "else.py").write_text("raise SystemExit('no')\n")
     clone = tmp_path / "agents"
-    file = clone / "livekit-agents" / "livekit" / "agents" / "pool.py"
-    file.parent.mkdir(parents=True)
     git(tmp_path, "init", "--quiet", "--initial-branch=main", "agents")
-    for tag, text in (("one", pool("2.0.0") + "first\nfirst\n"), ("two", pool("2.0.0"))):
-        file.write_text(text)
-        git(clone, "add", "--all")
-        git(clone, *WHO, "commit", "--quiet", "--message", tag)
-        git(clone, "tag", tag)
+
+    def write(root: Path, version: str, text: str) -> str:
+        package = root / "livekit-agents" / "livekit" / "agents"
+        package.mkdir(parents=True, exist_ok=True)
+        (package / "pool.py").write_text(text)
+        (package / "version.py").write_text(f'__version__ = "{version}"\n')
+        git(root, "add", "--all")
+        days = {"GIT_AUTHOR_DATE": DAY, "GIT_COMMITTER_DATE": DAY}
+        git(root, *WHO, "commit", "--quiet", "--message", version, **days)
+        return git(root, "rev-parse", "HEAD")[:9]
+
+    def make_stand_in(root: Path, patches: Path) -> str:
+        git(root, "init", "--quiet")
+        write(root, "2.0.0", pool("2.0.0") + "first\n" * 3)
+        return "2.0.0"
+
+    monkeypatch.setattr(module, "make_stand_in", make_stand_in)
+    one = write(clone, "1.9.0", pool("2.0.0") + "first\nfirst\n")
+    git(clone, "tag", "one")
+    main = write(clone, "1.9.1", pool("2.0.0"))
     table = compare(clone, "main", lines)
     assert table.startswith(
-        "| | this series | #1 | #2 |\n| --- | --- | --- | --- |\n"
-        "| what does it say | 1 first | 2 first | nothing |\n"
-        "| and else | fails: no | fails: no | not its subject |\n"
-        "\nMeasured: this series on "
+        "| | this series | #1 | #3 | #2 |\n| --- | --- | --- | --- | --- |\n"
+        "| what does it say | 1 first | 2 first | 3 first | nothing |\n"
+        "| and else | fails: no | fails: no | fails: no | not its subject |\n"
+        f"\nMeasured: this series on 1.9.1 of 2026-06-01 ({main}),"
+        f" #1 on 1.9.0 of 2026-06-01 ({one}), #3 on 2.0.0 of 2026-06-01 (its sdist)."
+        " #1: open. #3: merged. #2: elsewhere. "
     )
-    assert "#1: open. #2: elsewhere." in table
     assert f"{OURS}: v2.0.0, 2 ideas" in capsys.readouterr().out
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import copy
 import json
 import os
 import re
@@ -18,17 +19,16 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
-import tomllib
 from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from procpool.base.errors import UserError
 from procpool.base.files import replace_file
 from procpool.base.git import git as run_git
-from procpool.base.pythons import choose_python, installed_pythons, uv
-from procpool.catalog.releases import newest_release
 from procpool.suite.outcomes import Outcome, read_outcomes
 from procpool.upstream.requests import Request
 
@@ -48,6 +48,8 @@ LIMITS = {
     "tests": 3600,
     "new tests before each fix": 1800,
 }
+# How many gates of a request run side by side: they wait most of the time.
+_AT_ONCE = 2
 # Seconds for a module of upstream's tests, and for one test where the module took longer.
 MODULE_LIMIT, TEST_LIMIT = 400, 150
 
@@ -60,51 +62,11 @@ def git(repository: Path, *arguments: str, **environment: str) -> str:
     return run_git(repository, *arguments, **environment).strip()
 
 
-def make_environment(checkout: Path, folder: Path, patches: Path) -> Path:
-    """Install what the checkout's `uv.lock` pins for livekit-agents and for the groups dev and
-    typing; return the interpreter.
-
-    Without a lock file, as in a stand-in, the package's requirements are taken as of the day of the
-    newest release in the folder `patches`. livekit-agents itself is imported from the checkout.
-    Raises `UserError`.
-    """
-    settings = tomllib.loads((checkout / "pyproject.toml").read_text("utf-8"))
-    package = tomllib.loads((checkout / "livekit-agents/pyproject.toml").read_text("utf-8"))
-    groups = settings.get("dependency-groups", {})
-    requires, lock = package["project"]["requires-python"], checkout / "uv.lock"
-    if lock.is_file():
-        # the pins hold for fewer Pythons than the package: for those of the examples too
-        requires += f",{tomllib.loads(lock.read_text('utf-8'))['requires-python']}"
-    python = choose_python(requires, "newest", installed_pythons())
-    interpreter = folder / "environment" / "bin" / "python"
-    uv("venv", "--quiet", "--python", python, str(folder / "environment"))
-    install = ["pip", "install", "--quiet", "--python", str(interpreter)]
-    if lock.is_file():
-        export = ["export", "--quiet", "--frozen", "--project", str(checkout), "--no-hashes"]
-        export += ["--no-emit-workspace", "--no-header", "--no-annotate"]
-        # before dependency groups, uv had its own list, which counts as the group dev
-        tools = [f"--only-group={group}" for group in ("dev", "typing") if group in groups]
-        for name, options in {
-            "package": ["--package", "livekit-agents", "--no-dev"],
-            "tools": tools or ["--only-dev"],
-        }.items():
-            pins = folder / f"{name}.txt"
-            uv(*export, *options, "--output-file", str(pins))
-            install += ["--requirement", str(pins)]
-    else:
-        release = newest_release(patches)
-        dated = ["--exclude-newer", release.dependencies_as_of, "--only-binary", ":all:"]
-        uv(*install, *dated, *package["project"]["dependencies"])
-        install += groups["dev"]
-    uv(*install)
-    return interpreter
-
-
 @dataclass
 class Record:
     """What has been found out, kept in a file so that a run can be resumed.
 
-    `environment` is the interpreter once all is installed. `passed` maps a gate, "COMMITS NAME", to
+    `environment` is the interpreter that all is run with. `passed` maps a gate, "COMMITS NAME", to
     its remark; `errors` maps a commit to what mypy says of it, and `upstream` to the tests of
     upstream's that were run there, and whether each passes.
     """
@@ -128,7 +90,8 @@ class Record:
 
     def write(self) -> None:
         """Write the file."""
-        values = {name: value for name, value in vars(self).items() if name != "path"}
+        # of copies: gates that run add to it
+        values = {name: copy.copy(value) for name, value in vars(self).items() if name != "path"}
         replace_file(self.path, json.dumps(values, indent=1) + "\n")
 
 
@@ -136,12 +99,54 @@ class TooLong(Exception):
     """A gate has reached its time limit."""
 
 
+class Running:
+    """What is being run, so that all of it ends when the run is interrupted."""
+
+    def __init__(self) -> None:
+        self.processes: set[subprocess.Popen[str]] = set()
+        self.interrupted = threading.Event()
+
+    @contextlib.contextmanager
+    def hold(self, process: subprocess.Popen[str]) -> Iterator[None]:
+        """Kill the group of a process if what is inside fails, or the run is interrupted.
+
+        Raises `KeyboardInterrupt` in the second case.
+        """
+        self.processes.add(process)
+        try:
+            if self.interrupted.is_set():
+                kill_group(process)
+            yield
+            if self.interrupted.is_set():
+                raise KeyboardInterrupt
+        except BaseException:
+            kill_group(process)
+            raise
+        finally:
+            self.processes.discard(process)
+
+    def interrupt(self) -> None:
+        """End all that is being run, and all that is started later."""
+        self.interrupted.set()
+        for process in tuple(self.processes):
+            kill_group(process)
+
+
+def kill_group(process: subprocess.Popen[str]) -> None:
+    """Kill a process that was started with a session of its own, and what it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 class Gates:
-    """The checks. Each returns what is wrong, or an empty text, and a remark for the report."""
+    """The checks. Each returns what is wrong, or an empty text, and a remark for the report.
+
+    Checks that run side by side have a copy each: a time limit and a last command of their own.
+    """
 
     def __init__(self, request: Request, branch: Path, base: Path, record: Record) -> None:
         """`branch` is a checkout of the request, `base` one of what it is stacked on, with the new
-        tests of the request. Reports go into the folder of `record`.
+        tests of the request. What else is made goes into the folder of `record`.
         """
         self.request, self.branch, self.base, self.record = request, branch, base, record
         self.folder = record.path.parent
@@ -149,6 +154,7 @@ class Gates:
         self.deadline = time.monotonic() + max(LIMITS.values())
         # the checkout and the shell line of the command that ran last
         self.ran: tuple[Path, str] | None = None
+        self.running = Running()  # one for all copies
 
     def run(
         self, checkout: Path, *arguments: str, **environ: str
@@ -161,6 +167,8 @@ class Gates:
         environ |= {
             "PYTHONPATH": os.pathsep.join([str(checkout), package]),
             "MYPYPATH": package,
+            # every child of a test imports the package: to compile it anew takes most of its time
+            "PYTHONDONTWRITEBYTECODE": "",
         }
         command = [self.record.environment, *arguments]
         settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in environ.items())
@@ -175,13 +183,11 @@ class Gates:
             start_new_session=True,
         ) as process:
             try:
-                out, err = process.communicate(timeout=max(self.deadline - time.monotonic(), 0))
-            except BaseException as error:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                if isinstance(error, subprocess.TimeoutExpired):
-                    raise TooLong from None
-                raise
+                with self.running.hold(process):
+                    left = max(self.deadline - time.monotonic(), 0)
+                    out, err = process.communicate(timeout=left)
+            except subprocess.TimeoutExpired:
+                raise TooLong from None
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     def ruff_format(self) -> tuple[str, str]:
@@ -197,7 +203,7 @@ class Gates:
     def _mypy(self, checkout: Path, commit: str) -> list[str]:
         """Return mypy's errors in a checkout, without line numbers; `UserError` if it can't run."""
         if commit not in self.record.errors:
-            cache = f"--cache-dir={self.folder / 'mypy'}"
+            cache = f"--cache-dir={Path(self.record.environment).parents[1] / 'mypy'}"
             options = ["--platform=linux", cache, "-p", "livekit.agents"]
             result = self.run(checkout, "-m", "mypy", *options)
             lines = [line for line in result.stdout.splitlines() if ": error: " in line]
@@ -217,21 +223,24 @@ class Gates:
         return "\n".join(new), f"{len(found)} errors, as on the base" if found else "no error"
 
     def reproduction(self) -> tuple[str, str]:
-        """Run the request's script on the base and on the branch: it must print what it says."""
+        """Run the request's script on the base and on the branch: it must print what it says.
+
+        Side by side, as it waits most of the time.
+        """
         script = self.folder / "reproduction.py"
         script.write_text(self.request.script, "utf-8")
-        printed, errors = [], ""
-        for checkout, wanted in (
-            (self.base, self.request.before),
-            (self.branch, self.request.after),
-        ):
-            result = self.run(checkout, str(script))
-            last = (result.stdout.splitlines() or ["nothing"])[-1].strip()
-            if not re.fullmatch(wanted, last):
-                said = f"{result.stderr[-3000:]}\n{checkout}: printed {last!r}, not {wanted!r}"
-                return f"{errors}{said}", ""
-            printed.append(last)
-        before, after = printed
+        other = copy.copy(self)
+        with ThreadPoolExecutor(1) as pool:
+            below = pool.submit(other.run, self.base, str(script))
+            above = self.run(self.branch, str(script))
+        mine, self.ran = self.ran, other.ran
+        before, wrong = _last_line(below.result(), self.request.before)
+        if wrong:
+            return wrong, ""
+        self.ran = mine
+        after, wrong = _last_line(above, self.request.after)
+        if wrong:
+            return wrong, ""
         return "", f"without the change it prints `{before}`, with it `{after}`"
 
     def _pytest(
@@ -242,7 +251,7 @@ class Gates:
         Returns what pytest printed, and the outcome of every test. Raises `UserError` if no test
         ran.
         """
-        report = self.folder / "report.xml"
+        report = checkout.with_name(f"{checkout.name}.xml")
         report.unlink(missing_ok=True)
         # pytest's own tracebacks parse the sources, which some Python 3.11 can't in a deep stack
         options = ["-q", "--tb=native", "-p", "no:cacheprovider", f"--junitxml={report}"]
@@ -257,7 +266,7 @@ class Gates:
     def _twice(
         self, checkout: Path, modules: Collection[str], **environ: str
     ) -> tuple[str, set[str], set[str], set[str]]:
-        """Run test modules, and those in which some do not pass again, one test at a time.
+        """Run test modules, and the tests that do not pass again, one at a time.
 
         Returns what pytest printed last, and the names of all tests, of those that did not pass at
         first, and of those that did not pass at all.
@@ -265,7 +274,7 @@ class Gates:
         output, outcomes = self._pytest(checkout, modules, **environ)
         first = not_passed(outcomes)
         ran = {name for name in first if outcomes[name].not_run != "skipped"}
-        again = [module for module in modules if any(_is_of(name, module) for name in ran)]
+        again = [node for module in modules for node in _nodes(ran, module)]
         if not again:
             return output, set(outcomes), first, first
         output, alone = self._pytest(checkout, again, LK_TEST_CONCURRENCY="0")
@@ -443,13 +452,27 @@ def not_passed(outcomes: dict[str, Outcome]) -> set[str]:
     return {name for name, outcome in outcomes.items() if outcome.failed or outcome.not_run}
 
 
-def _is_of(test: str, module: str) -> bool:
-    """Whether a test, as pytest's report names it, is of the module with that path.
+def _nodes(tests: Collection[str], module: str) -> list[str]:
+    """Return those of `tests` that are of the module with that path, as pytest takes them, sorted.
 
-    Those of tests/test_ipc.py are tests.test_ipc::…, or tests.test_ipc.TestClass::… of a class.
+    Its report names them otherwise: tests.test_ipc.TestClass::test_this is
+    tests/test_ipc.py::TestClass::test_this.
     """
     name = module.removesuffix(".py").replace("/", ".")
-    return test.startswith((f"{name}::", f"{name}."))
+    found = []
+    for test in sorted(tests):
+        if test.startswith((f"{name}::", f"{name}.")):
+            where, _, function = test.removeprefix(name).partition("::")
+            found.append("::".join([module, *where.split(".")[1:], function]))
+    return found
+
+
+def _last_line(result: subprocess.CompletedProcess[str], wanted: str) -> tuple[str, str]:
+    """Return the last line that a script printed, and what is wrong if it is not as wanted."""
+    last = (result.stdout.splitlines() or ["nothing"])[-1].strip()
+    if re.fullmatch(wanted, last):
+        return last, ""
+    return last, f"{result.stderr[-3000:]}\nprinted {last!r}, not {wanted!r}"
 
 
 def _short(tests: Collection[str]) -> str:
@@ -510,47 +533,73 @@ def _harmless(call: ast.Call) -> bool:
     return True
 
 
+def _run_gate(
+    gates: Gates, check: Callable[[Gates], tuple[str, str]], limit: float
+) -> tuple[str, str, str]:
+    """Run a check; return what is wrong, or an empty text, the remark, and how long it took."""
+    start = time.monotonic()
+    gates.deadline = start + limit
+    try:
+        wrong, remark = check(gates)
+    except TooLong:
+        wrong, remark = f"did not end within {limit} s", ""
+    except UserError as error:
+        wrong, remark = str(error), ""
+    return wrong, remark, f"{time.monotonic() - start:.0f} s"
+
+
 def run_gates(gates: Gates, resume_line: str) -> tuple[list[str], dict[str, str]]:
-    """Run every check that has not passed on these commits yet, a line for each on stdout.
+    """Run every check that has not passed on these commits yet; stdout gets a line for each.
 
     Returns the names of those that failed, and what the others found, by name. Of one that failed,
-    stderr gets what is wrong, the checkout, the line that repeats it, and `resume_line`, which goes
-    on with the rest.
+    stderr gets what is wrong, the checkout, and the line that repeats it; of those that were
+    interrupted too, and then `resume_line`, which goes on with the rest.
     """
-    checks: dict[str, Callable[[], tuple[str, str]]] = {
-        "ruff format": gates.ruff_format,
-        "ruff check": gates.ruff_check,
-        "mypy": gates.mypy,
-        "log calls": gates.log_calls,
-        "reproduction": gates.reproduction,
-        "tests": gates.tests,
-        "new tests before each fix": gates.each_commit,
+    checks: dict[str, Callable[[Gates], tuple[str, str]]] = {
+        "ruff format": Gates.ruff_format,
+        "ruff check": Gates.ruff_check,
+        "mypy": Gates.mypy,
+        "log calls": Gates.log_calls,
+        "reproduction": Gates.reproduction,
+        "tests": Gates.tests,
+        "new tests before each fix": Gates.each_commit,
     }
     failed, remarks = [], {}
-    for name, check in checks.items():
-        key, limit = f"{gates.below}..{gates.commit} {name}", LIMITS[name]
-        print(f"{time.strftime('%H:%M:%S')} {gates.request}: {name}", end="", flush=True)
-        if key in gates.record.passed:
-            remarks[name] = gates.record.passed[key]
-            print(f": passed before, {remarks[name]}", flush=True)
-            continue
-        print(f", at most {limit} s: ", end="", flush=True)
-        start = time.monotonic()
-        gates.deadline, gates.ran = start + limit, None
+    keys = {name: f"{gates.below}..{gates.commit} {name}" for name in checks}
+    own = {name: copy.copy(gates) for name in checks if keys[name] not in gates.record.passed}
+
+    def explain(name: str, wrong: str) -> None:
+        checkout, line = own[name].ran or (gates.branch, resume_line)
+        print(f"{wrong}\ncheckout: {checkout}\nrepeat: {line}", file=sys.stderr, flush=True)
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        runs = {
+            name: pool.submit(_run_gate, mine, checks[name], LIMITS[name])
+            for name, mine in own.items()
+        }
         try:
-            wrong, remark = check()
-        except TooLong:
-            wrong, remark = f"did not end within {limit} s", ""
-        except UserError as error:
-            wrong, remark = str(error), ""
-        took = f"{time.monotonic() - start:.0f} s"
-        if not wrong:
-            print(f"passed in {took}, {remark}", flush=True)
-            remarks[name] = gates.record.passed[key] = remark
-        else:
-            print(f"FAILED in {took}", flush=True)
-            checkout, line = gates.ran or (gates.branch, resume_line)
-            print(f"{wrong}\ncheckout: {checkout}\nrepeat: {line}", file=sys.stderr, flush=True)
-            failed.append(name)
-        gates.record.write()
+            for name, key in keys.items():
+                print(f"{time.strftime('%H:%M:%S')} {gates.request}: {name}", end="", flush=True)
+                if name not in runs:
+                    remarks[name] = gates.record.passed[key]
+                    print(f": passed before, {remarks[name]}", flush=True)
+                    continue
+                print(f", at most {LIMITS[name]} s: ", end="", flush=True)
+                wrong, remark, took = runs[name].result()
+                if wrong:
+                    print(f"FAILED in {took}", flush=True)
+                    explain(name, wrong)
+                    failed.append(name)
+                else:
+                    print(f"passed in {took}, {remark}", flush=True)
+                    remarks[name] = gates.record.passed[key] = remark
+                gates.record.write()
+        except BaseException:
+            print(flush=True)
+            for name, run in runs.items():
+                if not run.cancel() and not run.done():
+                    explain(name, f"{name}: interrupted")
+            gates.running.interrupt()
+            print(f"go on with: {resume_line}", file=sys.stderr, flush=True)
+            raise
     return failed, remarks

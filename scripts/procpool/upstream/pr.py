@@ -39,7 +39,8 @@ from procpool.upstream.clones import (
     make_stand_in,
     resolve,
 )
-from procpool.upstream.gates import NEW_TESTS, Gates, Record, git, make_environment, run_gates
+from procpool.upstream.environment import make_environment
+from procpool.upstream.gates import NEW_TESTS, Gates, Record, git, run_gates
 from procpool.upstream.requests import (
     Request,
     load_requests,
@@ -154,11 +155,8 @@ def prepare(options: Options, clone: Path, base: str) -> tuple[Record, Plan, lis
     tips = build(branch, plan, options.patches, who)
     check_branches(clone, plan.requests, tips[1:])
     record = Record.read(folder / "record.json")
-    if not record.environment:
-        print("installing upstream's tools", flush=True)
-        shutil.rmtree(folder / "environment", ignore_errors=True)
-        record.environment = str(make_environment(branch, folder, options.patches))
-        record.write()
+    record.environment = str(make_environment(branch, options.patches))
+    record.write()
     return record, plan, tips
 
 

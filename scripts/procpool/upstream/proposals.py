@@ -24,20 +24,23 @@ from procpool.catalog.series import idea_of
 from procpool.patching.apply import apply_in_place, git_apply
 from procpool.patching.fit import why_not
 from procpool.upstream.branches import final_series, split_series
-from procpool.upstream.clones import PACKAGE, resolve
-from procpool.upstream.gates import git, make_environment
+from procpool.upstream.clones import PACKAGE, make_stand_in, resolve
+from procpool.upstream.environment import make_environment
+from procpool.upstream.gates import git
 from procpool.upstream.requests import reproduction
 
 BEGIN = "<!-- proposals: written by nox -s proposals -->"
 END = "<!-- end of proposals -->"
 OURS = "this series"
+# What stands in place of a ref for the code of the newest final release, from its sdist.
+RELEASE = "newest release"
 _LIMIT = 300  # seconds for one script; on an idle machine the longest takes 60
 _AT_ONCE = 6  # scripts: they wait most of the time
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A column: its name, the ref of its code in a clone or None, and a note.
+    """A column: its name, the ref of its code in a clone, `RELEASE` or None, and a note.
 
     `cited` maps questions to cells, for a proposal whose code is not run; `otherwise` is the cell
     of the other questions.
@@ -85,13 +88,25 @@ def script_of(behaviour: Behaviour, patches: Path) -> str:
     return script
 
 
-def unpack(clone: Path, commit: str, folder: Path) -> Path:
-    """Write the package of a commit into `folder` and return the root of the package."""
-    archive = folder.with_suffix(".tar")
-    git(clone, "archive", f"--output={archive}", commit, "--", PACKAGE)
+def unpack(clone: Path, ref: str, folder: Path, patches: Path) -> tuple[Path, str]:
+    """Write the files of a ref of a clone, or of the newest release, into `folder`.
+
+    Returns the root of the package, and what it is: its version, its day, and which commit. Raises
+    `UserError`.
+    """
     folder.mkdir()
-    subprocess.run(["tar", "-xf", str(archive), "-C", str(folder)], check=True)
-    return folder / PACKAGE
+    if ref == RELEASE:
+        make_stand_in(folder, patches)
+        which, day = "its sdist", git(folder, "log", "-1", "--format=%cs")
+    else:
+        commit = resolve(clone, ref)
+        archive = folder.with_suffix(".tar")
+        git(clone, "archive", f"--output={archive}", commit)
+        subprocess.run(["tar", "-xf", str(archive), "-C", str(folder)], check=True)
+        which, day = commit[:9], git(clone, "log", "-1", "--format=%cs", commit)
+    text = (folder / PACKAGE / "livekit" / "agents" / "version.py").read_text("utf-8")
+    version = text.partition('__version__ = "')[2].partition('"')[0]
+    return folder / PACKAGE, f"{version} of {day} ({which})"
 
 
 def patch(package: Path, patches: Path) -> str:
@@ -113,7 +128,13 @@ def last_line(python: Path, package: Path, script: Path) -> str:
         result = subprocess.run(
             [str(python), str(script)],
             cwd=script.parent,
-            env=os.environ | {"PYTHONPATH": str(package), "PYTHONUNBUFFERED": "1"},
+            # with byte code: to compile the package takes longer than most scripts
+            env=os.environ
+            | {
+                "PYTHONPATH": str(package),
+                "PYTHONUNBUFFERED": "1",
+                "PYTHONDONTWRITEBYTECODE": "",
+            },
             capture_output=True,
             timeout=_LIMIT,
         )
@@ -144,28 +165,22 @@ def render(
 def compare(clone: Path, base: str, patches: Path) -> str:
     """Return the table and what it was measured on, in Markdown.
 
-    `base` is the ref that the series is applied to. Raises `UserError` if a ref is missing.
+    `base` is what the series is applied to: a ref, or `RELEASE`. Raises `UserError` if a ref is
+    missing.
     """
     proposals, behaviours = load_proposals(patches)
     scripts = [script_of(behaviour, patches) for behaviour in behaviours]
     with tempfile.TemporaryDirectory(prefix="livekit-procpool-") as temporary:
         folder = Path(temporary).resolve()
-        checkout = folder / "checkout"
-        commit = resolve(clone, base)
-        git(folder, "clone", "--quiet", "--shared", "--no-checkout", str(clone), "checkout")
-        git(checkout, "checkout", "--quiet", "--detach", commit)
-        print("installing upstream's tools", flush=True)
-        python = make_environment(checkout, folder, patches)
-        package = checkout / PACKAGE
-        print(f"{OURS}: {patch(package, patches)}", flush=True)
-        packages = {OURS: package}
-        commits = {OURS: commit}
-        for number, proposal in enumerate(proposals):
-            if proposal.ref:
-                commits[proposal.name] = resolve(clone, proposal.ref)
-                packages[proposal.name] = unpack(
-                    clone, commits[proposal.name], folder / f"proposal-{number}"
-                )
+        refs = {OURS: base} | {p.name: p.ref for p in proposals if p.ref}
+        packages: dict[str, Path] = {}
+        pythons: dict[str, Path] = {}
+        found: dict[str, str] = {}
+        for number, (name, ref) in enumerate(refs.items()):
+            packages[name], found[name] = unpack(clone, ref, folder / f"code-{number}", patches)
+            # of its day: older code can't import what the newest release requires
+            pythons[name] = make_environment(packages[name].parent, patches)
+        print(f"{OURS}: {patch(packages[OURS], patches)}", flush=True)
         cells = {
             p.name: [p.cited.get(b.question, p.otherwise) for b in behaviours] for p in proposals
         }
@@ -174,14 +189,14 @@ def compare(clone: Path, base: str, patches: Path) -> str:
             path.write_text(text, "utf-8")
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             runs = {
-                name: [pool.submit(last_line, python, root, path) for path in paths]
+                name: [pool.submit(last_line, pythons[name], root, path) for path in paths]
                 for name, root in packages.items()
             }
             for name, futures in runs.items():
                 cells[name] = [future.result() for future in futures]
                 print(f"{time.strftime('%H:%M:%S')} {name}: {len(scripts)} scripts", flush=True)
     notes = [f"{p.name}: {p.note}" for p in proposals]
-    measured = ", ".join(f"{name} on {found[:9]}" for name, found in commits.items())
+    measured = ", ".join(f"{name} on {what}" for name, what in found.items())
     return (
         render(proposals, behaviours, cells)
         + f"\nMeasured: {measured}. {'. '.join(notes)}. T is `initialize_timeout`. Each cell is the"
@@ -193,7 +208,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and write the table into PR_DESCRIPTION.md."""
     parser = step_parser(__doc__)
     parser.add_argument("clone", type=Path, help="a clone of livekit/agents with refs/pull/*/head")
-    parser.add_argument("base", nargs="?", default="main", help="a ref; default: %(default)s")
+    parser.add_argument(
+        "base", nargs="?", default=RELEASE, help="a ref of the clone; default: the %(default)s"
+    )
     options = parser.parse_args(argv)
     if not options.clone.is_dir():
         raise UserError(f"{options.clone} is not a directory: give a clone of livekit/agents")

@@ -193,12 +193,29 @@ def table_of(requests: Iterable[Request], texts: Mapping[str, Path], patches: Pa
 
 
 def _commit(idea: str, texts: Mapping[str, Path], patches: Path) -> str:
-    """Return what the commits of an idea do, in Markdown: as the header of its patch says it."""
-    header = header_of(texts[idea])
-    why = header.without_fields("Bug").body.strip()
+    """Return what the commits of an idea are about, as a list item in Markdown. Their messages say
+    why, and GitHub shows those."""
     files = ", ".join(f"`{Path(file.path).name}`" for file in read_diff(texts[idea]))
     lines, tests = lines_of([texts[idea]]), lines_of([added_tests(idea, patches)])
-    return f"**{header.subject}** ({files} {lines}, its test {tests})\n\n{why}\n"
+    return f"- {header_of(texts[idea]).subject} ({files} {lines}, its test {tests})"
+
+
+def unwrapped(text: str) -> str:
+    """Return Markdown with each paragraph and each list item in one line.
+
+    In a pull request GitHub shows the end of a line as one, other than in a file. Code stays.
+    """
+    lines: list[str] = []
+    code = False
+    for line in text.split("\n"):
+        fence = line.startswith("```")
+        begins = code or fence or not line or line.startswith(("#", "- ", "|", "<"))
+        if begins or not lines or not lines[-1] or lines[-1].startswith(("```", "#")):
+            lines.append(line)
+        else:
+            lines[-1] += f" {line.strip()}"
+        code ^= fence
+    return "\n".join(lines)
 
 
 def text_of(
@@ -235,7 +252,8 @@ def text_of(
         f"To see it, run this without and with the change:\n\n```python\n{request.script}```",
         f"On {base}: {remarks['reproduction']}." if "reproduction" in remarks else "",
         "## The change",
-        *(_commit(idea, texts, patches).strip() for idea in request.ideas),
+        "Commit by commit, each with its test; the messages say why.\n\n"
+        + "\n".join(_commit(idea, texts, patches) for idea in request.ideas),
         "## What it guarantees",
         items_of("Guarantees", request.ideas).strip(),
         "## Risk and compatibility",
@@ -258,7 +276,7 @@ def text_of(
         for number, part in enumerate(parts)
         if part and not (part.startswith("## ") and not parts[number + 1 : number + 2][0])
     ]
-    return "\n\n".join(kept) + "\n"
+    return unwrapped("\n\n".join(kept)) + "\n"
 
 
 def texts_by_idea(patches: Iterable[Path]) -> dict[str, Path]:
