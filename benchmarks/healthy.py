@@ -2,8 +2,8 @@
 
     python healthy.py OPTIONS
 
-One worker of each release runs on one server, and they are called in turns, in an order that is
-drawn anew for each round, so that whatever else the machine does meets all of them alike. The next
+One worker of each label runs on one server, and they are called in turns, in an order that is drawn
+anew for each round, so that whatever else the machine does meets all of them alike. The next
 call comes when a new idle process is ready. Runs on the Python of the caller's side, which has the
 dependency group `bench`; see `measure/common.py` for the options and what is printed.
 """

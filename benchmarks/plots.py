@@ -85,8 +85,9 @@ class Page:
         }
 
     def line(self, release: str, **more: Any) -> dict[str, Any]:
-        """Return how a release's line is drawn."""
-        return {**self.lines[release], "label": release, **more}
+        """Return how the line of a release is drawn, or of something else beside it."""
+        other = {"color": self.fixed, "linestyle": "-.", "linewidth": 1.4, "marker": "^"}
+        return {**self.lines.get(release, other), "label": release, **more}
 
     def style(self) -> Any:
         """Return matplotlib's settings."""
@@ -253,17 +254,23 @@ def contended(results: Found, page: Page) -> Figure:
 
 
 def fleet(results: Found, page: Page) -> Figure:
-    """Calls served by fleets, and what it costs to simulate them."""
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.6))
+    """Calls served by fleets, how soon they are answered, and what it costs to simulate them."""
+    figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(9, 3.6))
     for name, found in results["fleet"]["found"].items():
         rows = found["rows"]
         sizes = [row["workers"] for row in rows]
-        other = {"color": page.fixed, "linestyle": "-.", "marker": "^", "label": name}
-        style = page.line(name, markevery=1) if name in page.lines else other
+        style = page.line(name, markevery=1)
         left.semilogx(sizes, [100 * row["served"] / row["calls"] for row in rows], **style)
+        within = [(at, 100 * calls / rows[-1]["calls"]) for at, calls in rows[-1]["within"]]
+        middle.plot(*zip(*within, strict=True), **page.line(name, markevery=5))
         right.loglog(sizes, [row["cpu"] for row in rows], **style)
+        middle.set_title(f"{sizes[-1]:,} workers")
     left.set_ylabel("calls served, %")
     left.set_ylim(top=100.5)
+    middle.set_xscale("symlog", linthresh=1)
+    middle.set_xticks([0, 1, 10], ["0", "1", "10"])
+    middle.set_xlabel("seconds since the call came")
+    middle.set_ylabel("calls answered by then, %")
     right.set_ylabel("CPU to simulate it, s")
     for one in (left, right):
         one.set_xlabel("workers")
@@ -274,7 +281,7 @@ def fleet(results: Found, page: Page) -> Figure:
 def healthy(results: Found, page: Page) -> Figure:
     """Dispatch to agent joined, each call, on a real server."""
     found = results["healthy"]["found"]
-    figure, axes = pyplot.subplots(figsize=(6, 3.8))
+    figure, axes = pyplot.subplots(figsize=(7.5, 3.8))
     for release, seconds in found.items():
         ordered = sorted(1000 * took for took in seconds)
         shares = [100 * (number + 1) / len(ordered) for number in range(len(ordered))]

@@ -13,9 +13,11 @@ the patched pool is measured with the unpatched worker.
 from __future__ import annotations
 
 import asyncio
+import bisect
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import math
 import random
 import sys
 import time
@@ -35,6 +37,8 @@ BEFORE, DURING, PATIENCE, STATUS = W + 5.0, 10.0, 3 * W + 1.0, 2.5
 CALLS, SICK = 2, 0.1
 IDLE, AT_ONCE, ROOM = 1, 4, 8
 TAKES = 1.0
+# Until when the answers are counted.
+WITHIN = [tenths / 10 for tenths in range(21)] + [5.0, 10.0, 15.0, 20.0]
 
 
 class OtherWorker(importlib.abc.MetaPathFinder):
@@ -148,6 +152,15 @@ def make_member_class() -> Any:
     return Member
 
 
+def quantile(answers: Sequence[float], silent: int, share: float) -> float | None:
+    """Return within which time such a share of all calls is answered; None if it never is.
+
+    `answers` are the times of those that are, in order; `silent` is the number of the others.
+    """
+    rank = math.ceil(share * (len(answers) + silent) - 1e-9)
+    return answers[rank - 1] if rank <= len(answers) else None
+
+
 class Fleet:
     """The workers, the server that chooses among them, and what became of the calls."""
 
@@ -225,16 +238,19 @@ class Fleet:
             tasks.append(asyncio.ensure_future(self.call(f"AJ_{number}")))
         await asyncio.sleep(PATIENCE)
         telling.cancel()
-        served = sorted(self.served.values())
-        told = sorted(self.told.values())
+        answers = sorted((self.told | self.served).values())
+        silent = count - len(answers)
         return {
             "calls": count,
-            "served": len(served),
-            "told": len(told),
-            "silent": count - len(served) - len(told),
-            "median": served[len(served) // 2] if served else None,
-            "p99": served[int(0.99 * len(served))] if served else None,
-            "slowest_told": told[-1] if told else None,
+            "served": len(self.served),
+            "told": len(self.told.keys() - self.served.keys()),
+            "silent": silent,
+            "median": quantile(answers, silent, 0.5),
+            "p95": quantile(answers, silent, 0.95),
+            "p99": quantile(answers, silent, 0.99),
+            "slowest": answers[-1] if answers else None,
+            # how many are answered within each of these times
+            "within": [[at, bisect.bisect(answers, at + 1e-6)] for at in WITHIN],
         }
 
 

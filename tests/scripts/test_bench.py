@@ -194,9 +194,12 @@ def test_every_measurement_runs_scripts_that_are_there(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     ran: list[tuple[str, str]] = []
+    called: list[list[str]] = []
 
     def run(self: Bench, path: str, options: Any, name: str, python: str = "") -> dict[str, Any]:
         ran.append((path, name))
+        if path == "healthy.py":
+            called.append(list(options["pythons"]))
         json.dumps(options)
         cpu = {str(size): 1.0 for size in options.get("jobs", [])} if "most" in options else {}
         return {"rows": [], "cpu": cpu, "outages": [], "flaky": [], "seconds": {"1.0": [0.12345]}}
@@ -220,6 +223,7 @@ def test_every_measurement_runs_scripts_that_are_there(
             assert part == "healthy" or set(names) <= {name for _, name in ran}
             assert all((ROOT / "benchmarks" / path).is_file() for path, _ in ran)
     assert ("measure/fleet.py", "2.0 patched") in ran and settings["sizes"] == [100]
+    assert called == [[*names, "2.0 again"]] * 2
 
 
 @pytest.fixture
@@ -290,8 +294,8 @@ LONG = ROW | {"seconds": 40}
             {"virtual": {"1.0 patched": {"rows": [{"served": 3, "jobs": 4}]}}},
             ["1.0 patched: drops"],
         ),
-        ("fleet", {"1.0": {"rows": [{"silent": 9}]}, "1.0 patched": {"rows": [{"silent": 0}]}}, []),
-        ("fleet", {"1.0 patched": {"rows": [{"silent": 1}]}}, ["1.0 patched: silent calls"]),
+        ("fleet", {"1.0": {"rows": [ROW]}, "1.0 patched": {"rows": [ROW | {"served": 4}]}}, []),
+        ("fleet", {"1.0 patched": {"rows": [ROW]}}, ["1.0 patched: drops"]),
     ],
 )
 def test_what_breaks_a_promise(part: str, found: dict[str, Any], words: list[str]) -> None:

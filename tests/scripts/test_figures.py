@@ -42,9 +42,13 @@ WAITING = {
     "1.8.9": rows(3.0, None, None, None),
     "1.8.9 patched": rows(16.0, 17.0, 18.0, 19.0),
 }
-CLOCKS = {"virtual": {"T": 10, "horizon": 120}, "real": {"T": 1, "horizon": 24}}
+CLOCKS = {
+    "virtual": {"T": 10, "horizon": 120, "idle": [0, 1, 2, 3, 4]},
+    "real": {"T": 1, "horizon": 24, "idle": [0, 2, 4]},
+}
 COSTS = {"25": 0.1234, "100": 0.5, "200": 1.0, "4000": None}
-SPAWNED = {"seconds": [0.0, 60.0], "spawned": [0, 31], "cpu": [0.0, 12.25]}
+SPAWNED = {"seconds": [0.0, 1.0, 60.0], "spawned": [0, 2, 31], "cpu": [0.0, 1.0, 12.25]}
+STOPPED = {"seconds": [0.0, 1.01, 60.0], "spawned": [0, 2, 2], "cpu": [0.0, 0.7, 0.75]}
 MODEL = {
     "rows": [
         {
@@ -84,8 +88,10 @@ FLEET = {
             "told": 60,
             "silent": 100,
             "median": 0.0,
-            "p99": 1.0,
-            "slowest_told": 7.5,
+            "p95": None,
+            "p99": None,
+            "slowest": 7.5,
+            "within": [[0.0, 1800], [10.0, 1900]],
             "cpu": 6.25,
         }
     ]
@@ -93,7 +99,13 @@ FLEET = {
 PARTS = {
     "waiting": part({"virtual": WAITING, "real": WAITING}, CLOCKS),
     "outages": part(dict.fromkeys(NAMES, OUTAGES)),
-    "spawns": part({"imported": dict.fromkeys(NAMES, SPAWNED)}, {"seconds": 60}),
+    "spawns": part(
+        {
+            "preloaded": dict.fromkeys(NAMES, SPAWNED) | {"1.5.11": STOPPED},
+            "imported": dict.fromkeys(NAMES, SPAWNED),
+        },
+        {"seconds": 60},
+    ),
     "cost": part(dict.fromkeys(NAMES, COSTS), {"most": 60}),
     "contended": part(
         {
@@ -103,7 +115,10 @@ PARTS = {
         {"real": {"work": 2.0}, "fixed numbers on": "1.8.9 patched"},
     ),
     "fleet": part(dict.fromkeys([*NAMES, "1.8.9 pool only"], FLEET)),
-    "healthy": part({name: [0.2, 0.1, 0.3] for name in NAMES}, {"rounds": 3, "server": "a server"}),
+    "healthy": part(
+        {name: [0.2, 0.1, 0.3] for name in [*NAMES, "1.8.9 again"]},
+        {"rounds": 3, "server": "a server"},
+    ),
     "script": part({"1.8.9": "STALLED", "1.8.9 patched": "no process became available after 9s"}),
 }
 
@@ -124,6 +139,8 @@ def test_a_quick_part_is_marked(name: str) -> None:
 
 def test_the_first_plot_says_what_to_see() -> None:
     text = one_line(readme_part(PARTS))
+    assert "Virtual time, T = 10 s, 0 to 4 idle processes wanted: 120 s after" in text
+    assert "Real processes, T = 1 s, 0, 2 or 4 idle processes wanted: 24 s after" in text
     assert "120 s after they came 100 % on 1.5.11 and 75 % on 1.8.9 still wait" in text
     assert "the last is answered after 44.9 s (bound: 45 s)" in text
     assert "(bound: 18 s)" in text
@@ -142,7 +159,11 @@ def test_the_table_of_the_pull_request() -> None:
     assert lines[0] == "|  | 1.5.11 | 1.8.9 | 1.8.9 with this change |"
     assert "| jobs that wait after 120 s, T = 10 s, in virtual time | 100 % | 75 % | 0 % |" in lines
     assert "| slowest verdict there | none | none | 19.0 s |" in lines
-    assert "| CPU seconds burnt in the first 60 s of an outage | 12.25 | 12.25 | 12.25 |" in lines
+    cpu = "CPU seconds burnt in 60 s of outage"
+    assert f"| {cpu}, each spawn imports the release | 12.25 | 12.25 | 12.25 |" in lines
+    # also where a pool that has given up burns less
+    assert f"| {cpu}, release preloaded | 0.75 | 12.25 | 12.25 |" in lines
+    assert " 1.5.11 stops spawning after 1 s (release preloaded): it burns no more" in lines[-1]
     assert "| event-loop CPU a job, 4000 waiting | too long | too long | too long |" in lines
     assert lines[-1].endswith("Python 3.13.0, 2 cores, 2026-11-26.")
     assert pull_request_part({}) == ""
@@ -157,9 +178,33 @@ def test_the_figures_of_each_part() -> None:
     assert "| 1 at once | 3 of 4 | 3.0 s | 7.0 s | 9 | 8.2 s |" in text
     assert "| 4 s of work, burst | 19/20; 1/12; 0.99 |" in text
     assert "| 1,000 workers, 2,000 calls | 92 %; 60; 100 |" in text
-    assert "| 1,000 workers, 2,000 calls | 0.0 s, 1.0 s |" in text
+    assert "| 1,000 workers, 2,000 calls | 0.0 s, none, none |" in text
+    assert "1.8.9 pool only serves 92 % of the calls and leaves 100 without" in one_line(text)
     assert "| median | 200 ms |" in text and "| p99 | 300 ms |" in text
-    assert "| 1.8.9, median | 1.000 | " in text
+    assert "| median of 1.8.9 patched | 1.000 | " in text and "| p99 of 1.8.9 again | 1.0" in text
+
+
+@pytest.mark.parametrize(
+    ("patched", "words"),
+    [
+        ([1.0] * 9, "within it: median of 1.0 patched (1.000), p99 of 1.0 patched (1.000)."),
+        ([1.1] * 9, "above it: median of 1.0 patched (1.100), p99 of 1.0 patched (1.100)."),
+        (
+            [1.0] * 8 + [1.1],
+            "within it: median of 1.0 patched (1.000); too uncertain to say: p99 of 1.0 patched"
+            " (1.100).",
+        ),
+    ],
+)
+def test_the_caption_of_the_healthy_path_says_what_was_found(
+    patched: list[float], words: str
+) -> None:
+    found = {"1.0": [1.0] * 9, "1.0 patched": patched}
+    text = one_line(page({"healthy": part(found, {"rounds": 9, "server": "a server"})}))
+    assert (
+        f"The ratio is not to be above 1.02. By the intervals, {words}" in text
+        and "*Again*" not in text
+    )
 
 
 def test_a_ratio_and_its_spread() -> None:
@@ -167,7 +212,13 @@ def test_a_ratio_and_its_spread() -> None:
     middle, low, high = ratio(slow, fast, statistics.median)
     assert middle == 2.0 and 1.8 < low <= 2.0 <= high < 2.2
     assert ratio(slow, fast, statistics.median) == (middle, low, high)
-    assert quantile(range(100), 0.99) == 99 and quantile([1.0], 0.99) == 1.0
+
+
+def test_a_quantile_is_a_value_by_its_nearest_rank() -> None:
+    # of the numbers from 1 on, each is its own rank
+    assert quantile(range(1, 101), 0.99) == 99 and quantile(range(1, 101), 0.07) == 7
+    assert quantile(range(1, 102), 0.99) == 100 and quantile([3, 1, 2], 0.99) == 3
+    assert quantile(range(1, 101), 0.5) == 50 and quantile([1.0], 0.99) == 1.0
 
 
 def test_a_stale_figure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,7 @@ def test_a_change_taken_back_takes_the_number_back(recorded: Path, run: MakeMain
         ("altered", "revisions.toml: v1.0.0 lacks revisions that commit"),
         ("removed", "revisions.toml: v2.0.0 lacks revisions that commit"),
         ("silent", "CHANGELOG.md does not say what revision 1 of v1.0.0, v2.0.0 changes"),
+        ("empty", "has a section that lists no change: 2026-06-01 Revision 1 of v1.0.0.\n"),
         ("future", "CHANGELOG.md has revision 7 of v2.0.0, which does not exist"),
     ],
 )
@@ -141,10 +142,14 @@ def test_what_is_not_in_order(
         table.write_text(table.read_text().split('"v2.0.0"')[0])
     if kind == "silent":
         changelog.write_text(changelog.read_text().replace("- A change", "A change"))
+    if kind == "empty":  # though another section says what that revision changes
+        section = "## 2026-06-01\n\nRevision 1 of v1.0.0.\n\n"
+        changelog.write_text(changelog.read_text().replace("## ", f"{section}## ", 1))
     if kind == "future":
         changelog.write_text(changelog.read_text().replace("R", "Revision 7 of v2.0.0; r", 1))
     assert run("--check") == 1
-    assert reason in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert reason in said and (kind not in ("silent", "empty") or said.count("\n") == 1)
 
 
 def test_a_recorded_text_stays_through_later_commits(

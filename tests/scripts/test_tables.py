@@ -1,5 +1,6 @@
 """What is computed: the tables, and the check that one is stale."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,41 @@ def test_figures_keep_the_wheels_that_they_are_of(
     assert main(["--patches", str(lines)]) == 0
     readme = (project / "README.md").read_text()
     assert "Install 1.0.1+procpool.1.\n" in readme and "measured: 1.0.1+procpool.0\n" in readme
+
+
+def test_what_readme_shows_of_an_older_revision_is_named(project: Path, lines: Path) -> None:
+    def record(shown: int, script: int) -> None:
+        of = {"1.0.1": {"version": "1.0.1"}}
+        parts = {
+            name: {"releases": of | {"2.0.0 patched": {"version": f"2.0.0+procpool.{revision}"}}}
+            for name, revision in (("waiting", shown), ("script", script))
+        }
+        text = json.dumps({"measurements": parts})
+        (project / "benchmarks" / "results.json").write_text(text)
+
+    def calls(revision: int) -> None:
+        found = {"releases": {"1.0.1": f"1.0.1+procpool.{revision}"}, "command": "nox -s e2e -- it"}
+        (project / "benchmarks" / "e2e.json").write_text(json.dumps(found))
+
+    record(1, 0)
+    calls(1)
+    assert tables.outdated(lines) == [], "README shows no others"
+    record(0, 1)
+    calls(0)
+    assert tables.outdated(lines) == [
+        "benchmarks/results.json: 2.0.0+procpool.0: run 'nox -s bench -- --only waiting'",
+        "benchmarks/e2e.json: 1.0.1+procpool.0: run 'nox -s e2e -- it'",
+    ]
+
+
+def test_the_check_wants_what_readme_shows_to_be_of_the_newest_revision(
+    project: Path, lines: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["--patches", str(lines)]) == 0
+    monkeypatch.setattr(tables, "outdated", lambda patches: ["it: run 'nox -s bench'"])
+    assert main(["--patches", str(lines)]) == 0, "they are written as they are"
+    with pytest.raises(UserError, match="not of the newest revision: it: run 'nox"):
+        main(["--patches", str(lines), "--check"])
 
 
 def test_a_patched_version_of_no_release_is_refused(lines: Path) -> None:

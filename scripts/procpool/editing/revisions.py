@@ -17,7 +17,7 @@ import itertools
 import re
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import tomlkit
@@ -84,19 +84,22 @@ def committed(patches: Path) -> list[tuple[str, Record]]:
     return [(c, parse_revisions(text, f"revisions.toml of commit {c[:12]}")) for c, text in texts]
 
 
+def _parts(changelog: str) -> Iterator[tuple[str, list[tuple[str, int]], str]]:
+    """Yield of each section of a changelog its head, the revisions that this names, its list."""
+    for section in re.split(r"^## ", changelog, flags=re.MULTILINE)[1:]:
+        head, _, rows = section.partition("\n- ")
+        of = _REVISION.findall(one_line(head))
+        named = [(name, int(number)) for number, names in of for name in re.findall(_SERIES, names)]
+        yield one_line(head), named, rows.strip()
+
+
 def sections(changelog: str) -> dict[tuple[str, int], str]:
     """Return what a changelog says of each revision, by series and number.
 
     It is the list in the section that begins with "Revision N of SERIES, SERIES": empty if there
     is none yet.
     """
-    found: dict[tuple[str, int], str] = {}
-    for section in re.split(r"^## ", changelog, flags=re.MULTILINE)[1:]:
-        head, _, rows = section.partition("\n- ")
-        for number, names in _REVISION.findall(one_line(head)):
-            for name in re.findall(_SERIES, names):
-                found[name, int(number)] = rows.strip()
-    return found
+    return {one: rows for _, named, rows in _parts(changelog) for one in named}
 
 
 def problems(
@@ -125,6 +128,9 @@ def problems(
             f"CHANGELOG.md does not say what revision {number} of {', '.join(names)} changes: list"
             " it there"
         )
+    for head, named, rows in _parts(changelog):
+        if named and not rows and not all(name in silent.get(number, []) for name, number in named):
+            found.append(f"CHANGELOG.md has a section that lists no change: {head}")
     for name, number in described:
         if number > len(record.get(name, [])):
             found.append(f"CHANGELOG.md has revision {number} of {name}, which does not exist")

@@ -6,7 +6,7 @@ releases' pools, as upstream wrote them and as each revision leaves them (`docto
 names the patched versions with their present revisions. The figures in README, PR_DESCRIPTION.md
 and benchmarks/README.md come from benchmarks/results.json, what callers get in README and
 benchmarks/e2e.md from benchmarks/e2e.json.
-None of these is edited by hand.
+None of these is edited by hand. With --check, what README shows must be of the newest revisions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from procpool.base.command import step_parser
@@ -28,7 +28,7 @@ from procpool.suite.control import function, guards, load_controls, record_path
 from procpool.suite.e2e import load_record
 from procpool.upkeep.calls import calls_page, calls_part
 from procpool.upkeep.doctor_table import doctor_table
-from procpool.upkeep.figures import page, pull_request_part, readme_part
+from procpool.upkeep.figures import IN_README, page, pull_request_part, readme_part
 
 _FIGURES = ("<!-- The figures: written by `nox -s bench`. -->", "<!-- End of the figures. -->")
 _CALLS = (
@@ -164,10 +164,35 @@ def computed(patches: Path = PATCHES) -> dict[Path, str]:
     }
 
 
+def outdated(patches: Path = PATCHES) -> list[str]:
+    """Return what README shows of wheels with a revision before the newest, a line each.
+
+    A line names the session that measures it anew. The other figures say what they are of, and
+    take half an hour on a quiet machine: they may be of an earlier one.
+    """
+
+    def old(versions: Iterable[str]) -> set[str]:
+        return {version for version in versions if with_revisions(version, patches) != version}
+
+    benchmarks, lines = ROOT / "benchmarks", []
+    shown = load(benchmarks / "results.json").get(IN_README, {"releases": {}})
+    if of := old(release["version"] for release in shown["releases"].values()):
+        session = f"nox -s bench -- --only {IN_README}"
+        lines.append(f"benchmarks/results.json: {', '.join(sorted(of))}: run '{session}'")
+    calls = load_record(benchmarks / "e2e.json")
+    if calls is not None and (of := old(calls["releases"].values())):
+        lines.append(f"benchmarks/e2e.json: {', '.join(sorted(of))}: run '{calls['command']}'")
+    return lines
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the files, or with --check say which are stale."""
     parser = step_parser(__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if one is stale")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing; fail if one is stale, or if README shows an older revision",
+    )
     options = parser.parse_args(argv)
     stale = [
         path
@@ -177,6 +202,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
     if options.check and stale:
         raise UserError(f"stale: {names}: run 'nox -s tables'")
+    if options.check and (lines := outdated(options.patches)):
+        raise UserError(f"not of the newest revision: {'; '.join(lines)}")
     for path in stale:
         replace_file(path, computed(options.patches)[path])
     print(f"written: {names}" if stale else "the tables are up to date")
