@@ -179,7 +179,7 @@ def test_a_request_is_a_branch_on_top_of_the_one_before(
         body = lines.parent / "texts" / f"{name}.md"
         line = f"--head fix/{name} --title 'fix(x): {name}' --body-file {body}\n"
         assert f"gh pr create --base main {line}" in out
-        assert f"**x: {'first' if name == 'one' else 'second'}**" in body.read_text()
+        assert f"- x: {'first' if name == 'one' else 'second'} (" in body.read_text()
     assert "stacked on request 1" in body.read_text() and "- mypy: no error" in body.read_text()
     assert not list((lines.parent.parent / "dist" / "upstream-pr").glob("*/"))
 
