@@ -107,7 +107,8 @@ async def entrypoint(context: JobContext) -> None:
         await context.connect()
     except Exception as error:  # the stand-in has no rooms: it sees the knock and sends us away
         note("left", room, type(error).__name__)
-        context.shutdown("no room to join")
+        if not (FOLDER / "stay").exists():  # the job goes on until it is told to end
+            context.shutdown("no room to join")
     else:
         note("joined", room)
 

@@ -322,13 +322,24 @@ def reported(bench: Bench, calls: list[Call]) -> int:
 
 
 async def sigterm(
-    bench: Bench, count: int, drain: int | None, *, join: bool = True, timeout: float | None = None
+    bench: Bench,
+    count: int,
+    drain: int | None,
+    *,
+    join: bool = True,
+    timeout: float | None = None,
+    busy: bool = False,
 ) -> None:
-    """SIGTERM while calls wait: the server hears of each, and the worker ends by itself."""
+    """SIGTERM while calls wait: the server hears of each, and the worker ends by itself.
+
+    `busy`: the call before them goes on, so that the drain reaches its limit in any case.
+    """
     bound = (drain or 0) + CLOSE * bench.pace
     settings = {} if timeout is None else {"timeout": timeout}
     worker = await bench.worker(ready=True, drain=drain, unlimited=True, **settings)
     worker.become("hang")
+    if busy:
+        (worker.folder / "stay").touch()
     await bench.first_call()
     calls = await bench.waiting_calls(count, join=join)
     ending = await worker.end(bound)
@@ -349,6 +360,11 @@ async def sigterm(
 @case("SIGTERM while two calls wait, drain limit 3 s", short=True)
 async def sigterm_drain_limit(bench: Bench) -> None:
     await sigterm(bench, 2, 3)
+
+
+@case("SIGTERM while a call goes on and two wait, drain limit 3 s")
+async def sigterm_busy(bench: Bench) -> None:
+    await sigterm(bench, 2, 3, busy=True)
 
 
 @case("SIGTERM while two calls wait, no drain (dev mode)")

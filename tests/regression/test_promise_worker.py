@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
+import multiprocessing
 import os
 import signal
 import time
@@ -15,6 +17,7 @@ import features
 import pytest
 import real_pools
 from livekit import agents
+from livekit.agents.cli import cli as commands
 from livekit.agents.ipc import proc_pool
 from livekit.protocol import agent, models
 from prewarms import Plan
@@ -26,6 +29,8 @@ pytestmark = pytest.mark.skipif(
 )
 SOON = 3.0
 """Seconds, of which a busy host may use two."""
+CLOSED = 42
+"""What a process exits with whose worker was closed."""
 
 
 async def _wait_forever(info: Any) -> None:
@@ -118,6 +123,52 @@ def test_a_drain_that_reaches_its_limit_is_reported() -> None:
         assert worker.pool.cancelled == 1
 
     _run(_wait_forever, drain)
+
+
+class _SlowToDrain:
+    """A worker for the `start` command, whose drain reaches its limit."""
+
+    worker_info = mock.Mock()
+
+    def once(self, event: str) -> Callable[[object], object]:
+        return lambda callback: callback
+
+    async def run(self, **settings: object) -> None:
+        pass
+
+    async def drain(self, **settings: object) -> None:
+        raise asyncio.TimeoutError
+
+    async def aclose(self) -> None:
+        os._exit(CLOSED)
+
+
+class _NoArguments:
+    """The arguments of a command that was given none."""
+
+    log_level = "ERROR"
+    opts = mock.Mock()
+
+    def __getattr__(self, name: str) -> Any:
+        return None
+
+
+def _start_slow_to_drain() -> None:
+    if features.RUNS_AGAIN:
+        commands._run_worker(_SlowToDrain(), _NoArguments())
+        return
+    run = importlib.import_module("livekit.agents.cli._run")
+    with mock.patch.object(run, "Worker", lambda *_, **__: _SlowToDrain()):
+        run.run_worker(_NoArguments())
+
+
+def test_start_closes_the_worker_after_a_drain_that_reached_its_limit() -> None:
+    child = multiprocessing.get_context("fork").Process(target=_start_slow_to_drain)
+    child.start()
+    child.join(GUARD)
+    child.kill()
+    child.join()
+    assert child.exitcode == CLOSED
 
 
 def test_close_without_a_drain_is_reported_within_a_second() -> None:

@@ -249,8 +249,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"also in {table_of(environments, real=False).relative_to(ROOT)}")
         return 0 if good else 1
     server = _server("real" if options.record else options.server)
-    if options.version:
-        return 0 if _compare(options.version, "chosen", server, options) else 1
+    if options.version:  # sessions side by side keep their files apart by what they run
+        name = "-".join(["chosen", *options.version, *options.case])[:200]
+        return 0 if _compare(options.version, name, server, options) else 1
     good = _rules(python, server)
     if options.ci:
         newest = make_environments(finals[-1:], patches, "ci-newest")
