@@ -162,6 +162,7 @@ def _start_slow_to_drain() -> None:
         run.run_worker(_NoArguments())
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_start_closes_the_worker_after_a_drain_that_reached_its_limit() -> None:
     child = multiprocessing.get_context("fork").Process(target=_start_slow_to_drain)
     child.start()
