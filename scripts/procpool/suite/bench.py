@@ -43,7 +43,7 @@ PATCHED = " patched"
 # And behind that of a second worker of the same release.
 AGAIN = " again"
 # Calls to each worker on the healthy path.
-ROUNDS = 200
+ROUNDS = 150
 # Seconds that one script may take; only what hangs takes them.
 _HANGS = 900.0
 # W, and what a job waits at most without progress, in seconds, where T is 10 s.

@@ -504,7 +504,7 @@ def pull_request_part(parts: Found) -> str:
         ]
         rows.append(["calls served where initializations share a core, in virtual time", *served])
     table = markdown_table([["", *head], *rows])
-    python = used[0]["releases"][patched]["python"]
+    python = "/".join(dict.fromkeys(part["releases"][patched]["python"] for part in used))
     days = "/".join(dict.fromkeys(part["day"] for part in used))
     quick = _QUICK if any(part["quick"] for part in used) else ""
     stops = _stops(parts["spawns"]) if "spawns" in parts else ""
