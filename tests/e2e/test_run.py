@@ -106,9 +106,11 @@ def test_what_was_found_at_first_stays_when_a_case_is_repeated(
     monkeypatch.setattr(Server, "stop", nothing)
     first, second = list(CASES.values())[:2]
     runner = Runner(STAND_IN, tmp_path, {}, 1.5)
-    tasks = [Task(case, "1.5.11", "patched", tmp_path) for case in (first, second)]
+    # a process of the second imports the package
+    released = [(first, "1.5.11"), (second, "1.0.20")]
+    tasks = [Task(case, release, "patched", tmp_path) for case, release in released]
     asyncio.run(runner.run(tasks, 1))
-    assert paces == [1.5, 1.5, 3.0]
+    assert paces == [1.5, 6.0, 3.0]
     assert [(one.case, one.verdict, one.found, one.first) for one in runner.outcomes] == [
         (second.name, "passed", ["2 of 2 served"], []),
         (first.name, "passed", ["2 of 2 served"], ["0 of 2 served"]),
@@ -159,7 +161,7 @@ def test_cases_are_dealt_out_in_turn_and_none_is_forgotten() -> None:
         run_of_twelve = releases[first : first + 12]
         assert set().union(*(dealt[release] for release in run_of_twelve)) == bulk | others
     counts = Counter(name for cases in dealt.values() for name in cases - bulk)
-    assert counts.keys() == others and min(counts.values()) >= 9
+    assert counts.keys() == others and min(counts.values()) >= 8
     assert deal(["1"], None) == {"1": bulk}
 
 
