@@ -83,6 +83,12 @@ def summary(calls: list[Call]) -> str:
     return ", ".join(parts)
 
 
+def expect_failed(bench: Bench, call: Call) -> None:
+    """The server must have been told that the call failed, and why where the release can say it."""
+    says_why = bool(call.error) is (bench.release not in NO_TEXT)
+    bench.expect(call.outcome == "failed" and says_why, summary([call]))
+
+
 async def one_after_another(bench: Bench, count: int, every: float, bound: float) -> list[Call]:
     """Make `count` calls, one every so many seconds, each followed to its end within `bound`."""
     following = []
@@ -138,8 +144,7 @@ async def a_life(bench: Bench) -> None:
     await bench.first_call()
     # until 1.0.20 a process whose prewarm raises stays until T, which is no fast failure
     call = await bench.caller.call(3 * worker.settings.wait + SLACK * bench.pace)
-    says_why = bool(call.error) is (bench.release not in NO_TEXT)
-    bench.expect(call.outcome == "failed" and says_why, summary([call]))
+    expect_failed(bench, call)
     await served_again(bench, worker)
     await end(bench, worker)
 
@@ -456,7 +461,7 @@ async def broken(
     await bench.first_call()
     call = await bench.caller.dispatch()
     await bench.caller.follow(call, bounds * worker.settings.wait + SLACK * bench.pace)
-    bench.expect(call.outcome == "failed" and bool(call.error), summary([call]))
+    expect_failed(bench, call)
     if most is None:
         await end(bench, worker)
     else:  # Python ends when its threads have, which nothing can stop
