@@ -83,10 +83,15 @@ def summary(calls: list[Call]) -> str:
     return ", ".join(parts)
 
 
+def says_why(bench: Bench, error: str) -> bool:
+    """Whether a report has a text, or has none on a release that cannot send one."""
+    return bool(error) is (bench.release not in NO_TEXT)
+
+
 def expect_failed(bench: Bench, call: Call) -> None:
-    """The server must have been told that the call failed, and why where the release can say it."""
-    says_why = bool(call.error) is (bench.release not in NO_TEXT)
-    bench.expect(call.outcome == "failed" and says_why, summary([call]))
+    """The server must have been told that the call failed, and why."""
+    right = call.outcome == "failed" and says_why(bench, call.error)
+    bench.expect(right, summary([call]))
 
 
 async def one_after_another(bench: Bench, count: int, every: float, bound: float) -> list[Call]:
@@ -318,12 +323,9 @@ async def dispatch_deleted(bench: Bench) -> None:
 
 def reported(bench: Bench, calls: list[Call]) -> int:
     """How many of the calls the server was told of, once, as failed, and with a reason."""
-    says_why = bench.release not in NO_TEXT
-    return sum(
-        [bool(end.error) for end in bench.server.ended(call.room) if end.status == "JS_FAILED"]
-        == [says_why]
-        for call in calls
-    )
+    ended = [bench.server.ended(call.room) for call in calls]
+    failed = [[end for end in ends if end.status == "JS_FAILED"] for ends in ended]
+    return sum([says_why(bench, end.error) for end in ends] == [True] for ends in failed)
 
 
 async def sigterm(

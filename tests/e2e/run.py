@@ -166,7 +166,8 @@ class Runner:
         if first is not None:
             name += "-again"
         pace = self.pace * (2 if first is not None else 1)
-        pace *= _IMPORTS if Version(task.release) < _FORKS else 1
+        if Version(task.release) < _FORKS:
+            pace *= _IMPORTS
         bench = Bench(
             name, task.release, self.server, task.interpreter, self.folder / name, pace, core
         )

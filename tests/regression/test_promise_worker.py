@@ -154,7 +154,7 @@ class _NoArguments:
 
 
 def _start_slow_to_drain() -> None:
-    if features.RUNS_AGAIN:
+    if hasattr(commands, "_run_worker"):
         commands._run_worker(_SlowToDrain(), _NoArguments())
         return
     run = importlib.import_module("livekit.agents.cli._run")

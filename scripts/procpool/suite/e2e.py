@@ -11,7 +11,7 @@ documents show it. `--ci` compares the rules too, and makes the short run for pa
 newest on the stand-in, and the release of the report on the real server.
 
 `--all` runs cases on every patched release, on the stand-in: one that all get, and two others,
-dealt out in turn. So each case that needs no core of its own is run on nine releases or more, and
+dealt out in turn. So each case that needs no core of its own is run on eight releases or more, and
 on each series of twelve releases or more at least once.
 """
 

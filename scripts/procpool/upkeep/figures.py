@@ -11,14 +11,9 @@ import random
 import statistics
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import Any
 
-Found = dict[str, Any]
+from procpool.suite.bench import AGAIN, PATCHED, Found
 
-# What stands behind a release's version in the names of the results.
-PATCHED = " patched"
-# What stands behind that of a second worker of the same release, for what chance does to a ratio.
-AGAIN = " again"
 # What the ratio of the healthy path, patched to unpatched, is not to exceed.
 LIMIT = 1.02
 # How often the calls are drawn anew for the spread of a ratio, and the seed of that.
