@@ -45,6 +45,7 @@ def write(checkout: Path, **files: str) -> None:
         "pool": "livekit-agents/pool.py",
         "new": NEW_TESTS,
         "upstream": "tests/test_ipc.py",
+        "late": "tests/test_worker.py",
         "settings": "pyproject.toml",
         "conftest": "conftest.py",
     }
@@ -306,6 +307,18 @@ def test_a_test_that_passed_before_must_pass(gates: Gates) -> None:
     assert wrong == "passed before, and does not now: tests.test_ipc::test_upstream"
     write(gates.branch, upstream=f"{MARK}def test_upstream(): ...\n")
     assert gates.tests()[0] == "", "what failed is not on record"
+
+
+def test_the_line_that_repeats_it_runs_the_test_that_failed(
+    gates: Gates, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for checkout in (gates.branch, gates.base):
+        write(checkout, late=f"{MARK}def test_late(): ...\n")
+    write(gates.branch, upstream=f"{BROKEN}def test_other(): ...\n")
+    assert run_gates(gates, "again")[0] == ["tests"]
+    (line,) = re.findall("^repeat: (.*)$", capsys.readouterr().err, re.MULTILINE)
+    result = subprocess.run(line, shell=True, capture_output=True, text=True)
+    assert result.returncode == 1 and "1 failed" in result.stdout and "pass" not in result.stdout
 
 
 def test_what_fails_before_does_not_count(gates: Gates) -> None:

@@ -156,13 +156,11 @@ class Gates:
         self.ran: tuple[Path, str] | None = None
         self.running = Running()  # one for all copies
 
-    def run(
+    def _prepared(
         self, checkout: Path, *arguments: str, **environ: str
-    ) -> subprocess.CompletedProcess[str]:
-        """Run the environment's Python in a checkout, so that it sees the checkout's package.
-
-        Raises `TooLong` when the gate's time is over, with all that was started killed.
-        """
+    ) -> tuple[list[str], dict[str, str], str]:
+        """Return the command that runs the environment's Python in a checkout, so that it sees the
+        checkout's package; what it needs in the environment; and both as a shell line."""
         package = str(checkout / "livekit-agents")
         environ |= {
             "PYTHONPATH": os.pathsep.join([str(checkout), package]),
@@ -172,7 +170,18 @@ class Gates:
         }
         command = [self.record.environment, *arguments]
         settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in environ.items())
-        self.ran = checkout, f"cd {shlex.quote(str(checkout))} && {settings} {shlex.join(command)}"
+        line = f"cd {shlex.quote(str(checkout))} && {settings} {shlex.join(command)}"
+        return command, environ, line
+
+    def run(
+        self, checkout: Path, *arguments: str, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the environment's Python in a checkout.
+
+        Raises `TooLong` when the gate's time is over, with all that was started killed.
+        """
+        command, environ, line = self._prepared(checkout, *arguments, **environ)
+        self.ran = checkout, line
         with subprocess.Popen(
             command,
             cwd=checkout,
@@ -263,6 +272,14 @@ class Gates:
             raise UserError(f"pytest ran no test: {output.strip()[-500:]}")
         return output, outcomes
 
+    def _ran_tests(
+        self, checkout: Path, modules: Collection[str], tests: Collection[str]
+    ) -> None:
+        """Let the line that repeats the gate run those of the modules' tests, one at a time."""
+        nodes = [node for module in modules for node in _nodes(tests, module)]
+        arguments = ["-m", "pytest", *nodes, *_unit_option(checkout), "--tb=native"]
+        self.ran = checkout, self._prepared(checkout, *arguments, LK_TEST_CONCURRENCY="0")[2]
+
     def _twice(
         self, checkout: Path, modules: Collection[str], **environ: str
     ) -> tuple[str, set[str], set[str], set[str]]:
@@ -338,6 +355,7 @@ class Gates:
         worse = [name for name, passes in after.items() if not passes and before.get(name, True)]
         if worse:
             self.record.upstream.pop(self.commit)  # it is run again when the run is resumed
+            self._ran_tests(self.branch, upstream_tests(self.branch), worse)
             return f"passed before, and does not now: {', '.join(worse)}", ""
         output, names, first, broken = self._twice(self.branch, [NEW_TESTS])
         if broken:
