@@ -96,7 +96,7 @@ def prewarm(proc: Any) -> None:
         raise RuntimeError("prewarm failed on purpose, and the child lingers")
     elif plan.kind == "leave_a_fork":
         # which outlives the child, and holds what the child had open
-        fork = multiprocessing.get_context("fork").Process(target=time.sleep, args=(plan.hang,))
+        fork = multiprocessing.get_context("fork").Process(target=live_on, args=(plan,))
         fork.start()
         with plan.forks.open("a", encoding="utf-8") as f:
             f.write(f"{fork.pid}\n")
@@ -105,6 +105,14 @@ def prewarm(proc: Any) -> None:
         threading.Timer(0.05, os._exit, [1]).start()
     else:
         raise AssertionError(f"unknown kind of prewarm: {plan.kind}")
+
+
+def live_on(plan: Plan) -> None:
+    """Sleep until the test is over: the child may be killed before it has said that there is a fork
+    to be ended, which would keep the output of the whole run open."""
+    end = time.monotonic() + plan.hang
+    while time.monotonic() < end and os.path.isdir(plan.folder):
+        time.sleep(0.1)
 
 
 async def entrypoint(ctx: Any) -> None:

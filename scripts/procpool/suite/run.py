@@ -31,7 +31,7 @@ from procpool.wheels.build import build_release
 RUNS = ROOT / ".nox" / ".cache" / "regression"
 # For pytest-xdist: half of the suite waits for real processes, the other half needs the CPU. Tests
 # that share what is waited for are marked as a group.
-SIDE_BY_SIDE = ("-n", "2", "--dist", "loadgroup")
+SIDE_BY_SIDE = ("-n", "3", "--dist", "loadgroup")
 # How many cases of each test are run where not all are.
 SAMPLE, QUICK_SAMPLE = 8, 4
 # In the environment's directory: what each phase of making it took, in seconds.
