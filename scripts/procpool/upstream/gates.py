@@ -272,9 +272,7 @@ class Gates:
             raise UserError(f"pytest ran no test: {output.strip()[-500:]}")
         return output, outcomes
 
-    def _ran_tests(
-        self, checkout: Path, modules: Collection[str], tests: Collection[str]
-    ) -> None:
+    def _ran_tests(self, checkout: Path, modules: Collection[str], tests: Collection[str]) -> None:
         """Let the line that repeats the gate run those of the modules' tests, one at a time."""
         nodes = [node for module in modules for node in _nodes(tests, module)]
         arguments = ["-m", "pytest", *nodes, *_unit_option(checkout), "--tb=native"]
