@@ -111,7 +111,7 @@ def live_on(plan: Plan) -> None:
     """Sleep until the test is over: the child may be killed before it has said that there is a fork
     to be ended, which would keep the output of the whole run open."""
     end = time.monotonic() + plan.hang
-    while time.monotonic() < end and os.path.isdir(plan.folder):
+    while time.monotonic() < end and Path(plan.folder).is_dir():
         time.sleep(0.1)
 
 
