@@ -84,7 +84,7 @@ def _start_fork_server() -> None:
             os.dup2(devnull, 0)
             os.dup2(devnull, 1)
             _keep(*descriptors)
-            exec(arguments[-1], {})
+            exec(arguments[arguments.index("-c") + 1], {})
         except Exception:
             traceback.print_exc()
         finally:
