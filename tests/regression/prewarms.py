@@ -44,7 +44,7 @@ class Plan:
     @property
     def hangs(self) -> bool:
         """Whether this process is one that only its timeout ends."""
-        return self.kind in ("hang", "held") and self.fails
+        return self.kind in ("hang", "held", "hang_unready") and self.fails
 
     @property
     def prewarmed(self) -> Path:
@@ -79,6 +79,10 @@ def prewarm(proc: Any) -> None:
         return
 
     if plan.kind == "hang":
+        time.sleep(plan.hang)
+    elif plan.kind == "hang_unready":
+        # as while it imports: what is to dump its stacks ends it
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
         time.sleep(plan.hang)
     elif plan.kind == "held":
         end = time.monotonic() + plan.hang

@@ -140,6 +140,25 @@ def test_a_failed_process_that_lingers_is_killed_soon() -> None:
     assert report.notes["killed"], "the failed process is still there"
 
 
+def test_a_timeout_is_one_though_the_request_for_its_stacks_ends_the_process(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The process is closed before it is killed, as where it still imports."""
+
+    async def scenario(plan: Plan) -> Report:
+        plan.kind, plan.failures = "hang_unready", 1
+        pool = Pool(plan, hang_timeout=1.0)
+        await pool.pool.start()
+        await pool.launch()
+        await pool.aclose()
+        return pool.report
+
+    check_recovered(run_one(scenario))
+    failed = [r for r in caplog.records if r.getMessage() == "error initializing process"]
+    errors = [record.exc_info[0] for record in failed if record.exc_info]
+    assert errors == [asyncio.TimeoutError]
+
+
 def test_the_channel_of_a_process_that_replaces_a_failed_fork_is_read() -> None:
     # alone, so that it gets the descriptors that the failed one had
     check_recovered(run_one(recovers("fork", 0, 2)))
