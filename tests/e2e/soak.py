@@ -484,7 +484,10 @@ class Soak:
 
 @contextlib.contextmanager
 def _limited(process: psutil.Process, which: int, most: int) -> Iterator[None]:
-    """Lower a soft limit of a process for a while."""
+    """Lower a soft limit of a process for a while.
+
+    What it has started meanwhile, its fork server above all, does not keep the limit either.
+    """
     soft, hard = process.rlimit(which)
     process.rlimit(which, (most, hard))
     try:
@@ -492,6 +495,10 @@ def _limited(process: psutil.Process, which: int, most: int) -> Iterator[None]:
     finally:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.rlimit(which, (soft, hard))
+            for child in process.children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if child.rlimit(which)[0] == most:
+                        child.rlimit(which, (soft, hard))
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
