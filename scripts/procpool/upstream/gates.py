@@ -274,7 +274,7 @@ class Gates:
 
     def _ran_tests(self, checkout: Path, modules: Collection[str], tests: Collection[str]) -> None:
         """Let the line that repeats the gate run those of the modules' tests, one at a time."""
-        nodes = [node for module in modules for node in _nodes(tests, module)]
+        nodes = _nodes(tests, modules)
         arguments = ["-m", "pytest", *nodes, *_unit_option(checkout), "--tb=native"]
         self.ran = checkout, self._prepared(checkout, *arguments, LK_TEST_CONCURRENCY="0")[2]
 
@@ -289,7 +289,7 @@ class Gates:
         output, outcomes = self._pytest(checkout, modules, **environ)
         first = not_passed(outcomes)
         ran = {name for name in first if outcomes[name].not_run != "skipped"}
-        again = [node for module in modules for node in _nodes(ran, module)]
+        again = _nodes(ran, modules)
         if not again:
             return output, set(outcomes), first, first
         output, alone = self._pytest(checkout, again, LK_TEST_CONCURRENCY="0")
@@ -468,18 +468,20 @@ def not_passed(outcomes: dict[str, Outcome]) -> set[str]:
     return {name for name, outcome in outcomes.items() if outcome.failed or outcome.not_run}
 
 
-def _nodes(tests: Collection[str], module: str) -> list[str]:
-    """Return those of `tests` that are of the module with that path, as pytest takes them, sorted.
+def _nodes(tests: Collection[str], modules: Collection[str]) -> list[str]:
+    """Return those of `tests` that are of the modules with these paths, as pytest takes them: a
+    module after the other, each sorted.
 
     Its report names them otherwise: tests.test_ipc.TestClass::test_this is
     tests/test_ipc.py::TestClass::test_this.
     """
-    name = module.removesuffix(".py").replace("/", ".")
     found = []
-    for test in sorted(tests):
-        if test.startswith((f"{name}::", f"{name}.")):
-            where, _, function = test.removeprefix(name).partition("::")
-            found.append("::".join([module, *where.split(".")[1:], function]))
+    for module in modules:
+        name = module.removesuffix(".py").replace("/", ".")
+        for test in sorted(tests):
+            if test.startswith((f"{name}::", f"{name}.")):
+                where, _, function = test.removeprefix(name).partition("::")
+                found.append("::".join([module, *where.split(".")[1:], function]))
     return found
 
 
