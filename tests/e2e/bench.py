@@ -29,9 +29,10 @@ _TRIES = 5
 # only how a worker is.
 _HEARD = 15.0
 
-# Seconds for a first process to become ready, which includes the start of the fork server: no case
-# is about that, so this only ends what hangs.
-_READY = 600.0
+# Seconds for a worker to import its release and register, and for its first process to become
+# ready, which includes the start of the fork server. No case is about either, so these only end
+# what hangs: up to 1.4.1 an unpatched worker whose prewarms fail never registers.
+_REGISTER, _READY = 120.0, 600.0
 
 
 @dataclass
@@ -93,7 +94,7 @@ class Bench:
         worker = Worker(self.interpreter, self.server, self.folder / name, self.name, chosen)
         self.workers.append(worker)
         async with _STARTS:
-            await worker.start()
+            await worker.start(_REGISTER * self.pace)
             if ready:
                 await until(lambda: worker.notes("ready"), _READY, "a first process is ready")
             elif worker.settings.idle:

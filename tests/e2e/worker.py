@@ -93,10 +93,10 @@ class Worker:
         temporary.write_text(mood, "utf-8")
         temporary.replace(self.folder / "mood")
 
-    async def start(self, *, wait: bool = True) -> None:
-        """Start it and, with `wait`, wait until the server has registered it.
+    async def start(self, within: float = _REGISTER) -> None:
+        """Start it, and wait until the server has registered it.
 
-        Raises `TooLateError`.
+        Raises `TooLateError` when so many seconds have passed.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.become(self.settings.mood)
@@ -115,12 +115,11 @@ class Worker:
                 stderr=log,
                 start_new_session=True,  # by which its children are found again
             )
-        if wait:
-            await until(
-                lambda: self._alive() and self.server.workers(self.agent_name) > before,
-                _REGISTER,
-                "the worker registers",
-            )
+        await until(
+            lambda: self._alive() and self.server.workers(self.agent_name) > before,
+            within,
+            "the worker registers",
+        )
 
     def _arguments(self) -> list[str]:
         """How its release is told to start: `start` drains at the end, `dev` does not."""
@@ -221,12 +220,19 @@ class Worker:
         with contextlib.suppress(TooLateError):
             await until(gone, seconds, "")
         took, left = time.monotonic() - start, self._left()
+        if left:
+            await self.note_stacks()
         await self.kill()
         return took, left
 
     def _left(self) -> list[str]:
         """What still runs of it when it has ended itself; its zombies are init's then."""
-        return [text for child in self.children() if (text := _describe(child))]
+        said: dict[int, str] = {note.pid: " ".join(note.words) for note in self.notes()}
+        return [
+            f"{text}, which noted last: {said[child.pid]}" if child.pid in said else text
+            for child in self.children()
+            if (text := _describe(child))
+        ]
 
     def _kill_forks(self) -> None:
         """End what the agent's own code has forked."""
@@ -243,12 +249,21 @@ class Worker:
                     child.kill()
 
     async def note_stacks(self) -> None:
-        """Have it write the stacks of all its threads into its log, if it is running its agent."""
-        if self.process is None or self.process.poll() is not None or not self.notes():
+        """Have it write the stacks of all its threads into its log, and its processes theirs.
+
+        Only what has noted something is asked: before, it may not listen to the signal.
+        """
+        if self.process is None or not (notes := self.notes()):
             return
-        self.send(signal.SIGUSR2)
+        asked = [self.process.pid] if self.process.poll() is None else []
+        asked += [one.pid for one in self.children() if one.pid in {note.pid for note in notes}]
+        stacks = "(most recent call first)"
+        before = self.log().count(stacks)
+        for pid in asked:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGUSR2)
         with contextlib.suppress(TooLateError):
-            await until(lambda: "(most recent call first)" in self.log(), 5, "")
+            await until(lambda: self.log().count(stacks) >= before + len(asked), 5, "")
 
     async def kill(self) -> None:
         """End it and all its children at once."""

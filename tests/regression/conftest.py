@@ -49,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if workers := getattr(config.option, "tx", None):
+    if (workers := getattr(config.option, "tx", None)) and not config.option.collectonly:
         import forked_workers
 
         forked_workers.start(len(workers))

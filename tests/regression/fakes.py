@@ -134,13 +134,15 @@ class FakeExecutor:
         self._world.initializing.discard(self)
         self._world.in_flight.discard(self)
         self.failed_at = self._world.now
-        self.returns_at = self._world.now + self.outcome.stuck
+        if self.outcome.stuck:
+            self.returns_at = self._world.now + self.outcome.stuck
+            self._world.given_up.append(self)
 
     async def start(self) -> None:
         world = self._world
         world.initializing.add(self)
         world.most_initializing = max(world.most_initializing, len(world.initializing))
-        stuck = sum(world.now < executor.returns_at for executor in world.executors)
+        stuck = sum(world.now < executor.returns_at for executor in world.given_up)
         world.most_outstanding = max(world.most_outstanding, len(world.initializing) + stuck)
         try:
             if self.outcome.kind == "fork":
@@ -257,6 +259,7 @@ class World(logging.Handler):
         self.executors: list[FakeExecutor] = []
         self.in_flight: set[FakeExecutor] = set()
         self.initializing: set[FakeExecutor] = set()
+        self.given_up: list[FakeExecutor] = []  # whose fork or thread goes on, or did
         self.most_initializing = 0
         self.most_outstanding = 0
         self.too_many_in_flight: list[str] = []

@@ -29,9 +29,10 @@ from procpool.wheels.build import build_release
 
 # Where the environments and the reports of the suite are kept.
 RUNS = ROOT / ".nox" / ".cache" / "regression"
-# For pytest-xdist: half of the suite waits for real processes, the other half needs the CPU. Tests
-# that share what is waited for are marked as a group.
-SIDE_BY_SIDE = ("-n", "3", "--dist", "loadgroup")
+# For pytest-xdist: half of the suite waits for real processes, the other half needs the CPU, and
+# workers are forks, so that more of them cost little. Tests that share what is waited for are
+# marked as a group.
+SIDE_BY_SIDE = ("-n", "4", "--dist", "loadgroup")
 # How many cases of each test are run where not all are.
 SAMPLE, QUICK_SAMPLE = 8, 4
 # In the environment's directory: what each phase of making it took, in seconds.
