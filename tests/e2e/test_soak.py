@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from soak_judge import (
     timeline,
 )
 from soak_plan import KINDS, MOMENTS, Fault, make_plan
+from waiting import until
 from worker import Worker
 
 BOUND = 25.0
@@ -182,18 +184,47 @@ def test_the_defaults_are_those_of_the_session(tmp_path: Path) -> None:
     assert (options.minutes, options.seed, options.workers) == (10.0, 1, 3)
 
 
-@pytest.mark.parametrize("hangs", [False, True])
-def test_only_what_hangs_in_its_prewarm_may_outlive_a_worker_that_is_killed(
-    tmp_path: Path, hangs: bool
+SLEEPS = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+# Its main thread has ended and waits for the other one, as a process does whose worker was killed
+# in the moment in which its call began.
+FORWARDS_LOG = """
+import faulthandler, os, signal, threading, time
+
+def _forward_logs():
+    threading.main_thread().join()
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+
+faulthandler.register(signal.SIGUSR2, all_threads=True)
+threading.Thread(target=_forward_logs).start()
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "note", "seconds", "stays"),
+    [
+        (SLEEPS, "", 0.5, True),
+        (SLEEPS, "prewarm hang", 60.0, False),
+        (FORWARDS_LOG, "job room-1", 0.5, False),
+    ],
+    ids=["listens", "hangs-in-prewarm", "forwards-its-log"],
+)
+def test_only_what_hears_of_nothing_may_outlive_a_worker_that_is_killed(
+    tmp_path: Path, code: str, note: str, seconds: float, stays: bool
 ) -> None:
     worker = Worker(Path("python"), Server(STAND_IN, tmp_path), tmp_path, "agent")
-    worker.process = subprocess.Popen(
-        ["sh", "-c", "sleep 600 & echo $!; wait"], stdout=subprocess.PIPE, start_new_session=True
-    )
-    assert worker.process.stdout is not None
-    with worker.process.stdout as out:
-        child = int(out.readline())
-    if hangs:
-        (tmp_path / "notes").write_text(f"1.000 {child} prewarm hang\n", "utf-8")
-    _, left = asyncio.run(worker.kill_alone(0.5 if not hangs else 60.0))
-    assert left == ([] if hangs else ["sleeping: sleep 600"])
+    said = tmp_path / "said"
+    with said.open("wb") as out, (tmp_path / "worker.log").open("wb") as log:
+        worker.process = subprocess.Popen(
+            ["sh", "-c", '"$@" & wait', "sh", sys.executable, "-c", code],
+            stdout=out,
+            stderr=log,
+            start_new_session=True,
+        )
+    asyncio.run(until(lambda: said.read_text("utf-8").endswith("\n"), 60.0, "the child"))
+    if note:
+        (tmp_path / "notes").write_text(
+            f"1.000 {said.read_text('utf-8').strip()} {note}\n", "utf-8"
+        )
+    _, left = asyncio.run(worker.kill_alone(seconds))
+    assert bool(left) == stays

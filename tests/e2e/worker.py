@@ -203,9 +203,10 @@ class Worker:
     async def kill_alone(self, seconds: float) -> tuple[float, list[str]]:
         """SIGKILL the worker itself; kill what is left of it when `seconds` have passed.
 
-        Returns how long its processes took to end by themselves, and what of them was left. A
-        prewarm that hangs hears of nothing, unpatched or patched: such a process is not meant, but
-        those that wait for it are.
+        Returns how long its processes took to end by themselves, and what of them was left. What
+        hears of nothing, unpatched or patched, is not meant, but those that wait for it are: a
+        prewarm that hangs, and from 1.6.10 on a process whose call had just begun. That one ends
+        with an exception, and waits for the thread that forwards its log to a worker that is gone.
         """
         assert self.process is not None
         start = time.monotonic()
@@ -219,9 +220,13 @@ class Worker:
 
         with contextlib.suppress(TooLateError):
             await until(gone, seconds, "")
-        took, left = time.monotonic() - start, self._left()
-        if left:
-            await self.note_stacks()
+        took = time.monotonic() - start
+        stacks = await self.note_stacks() if self._left() else {}
+        if stuck := {pid for pid, text in stacks.items() if _forwards_log(text)}:
+            self._kill_children(stuck)
+            with contextlib.suppress(TooLateError):
+                await until(gone, _LEAVE, "")
+        left = self._left()
         await self.kill()
         return took, left
 
@@ -248,22 +253,25 @@ class Worker:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     child.kill()
 
-    async def note_stacks(self) -> None:
+    async def note_stacks(self) -> dict[int, str]:
         """Have it write the stacks of all its threads into its log, and its processes theirs.
 
-        Only what has noted something is asked: before, it may not listen to the signal.
+        Only what has noted something is asked: before, it may not listen to the signal. Returns
+        what each of them wrote, by process id.
         """
         if self.process is None or not (notes := self.notes()):
-            return
+            return {}
         asked = [self.process.pid] if self.process.poll() is None else []
         asked += [one.pid for one in self.children() if one.pid in {note.pid for note in notes}]
-        stacks = "(most recent call first)"
-        before = self.log().count(stacks)
+        written = {}
         for pid in asked:
+            before = len(self.log())
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGUSR2)
-        with contextlib.suppress(TooLateError):
-            await until(lambda: self.log().count(stacks) >= before + len(asked), 5, "")
+            with contextlib.suppress(TooLateError):  # the thread that got the signal comes last
+                await until(lambda at=before: "\nCurrent thread" in self.log()[at:], 5, "")  # type: ignore[misc]
+            written[pid] = self.log()[before:]
+        return written
 
     async def kill(self) -> None:
         """End it and all its children at once."""
@@ -276,6 +284,11 @@ class Worker:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
         await asyncio.to_thread(self.process.wait, _KILL)
+
+
+def _forwards_log(stacks: str) -> bool:
+    """Whether a process has come to its end but for the thread that forwards its log."""
+    return "in _forward_logs\n" in stacks and "in _shutdown\n" in stacks
 
 
 def _describe(process: psutil.Process) -> str:
