@@ -330,10 +330,12 @@ class Soak:
     async def _kill_worker(self, member: Member) -> None:
         """SIGKILL a worker, and nothing else: its processes have to find out, and end."""
         at = time.monotonic() - self.begin
-        took, left = await member.worker.kill_alone(ORPHANS * self.pace)
+        took, left, stuck = await member.worker.kill_alone(ORPHANS * self.pace)
         killed = f"worker {member.number}, killed at {at:.1f} s,"
         if left:
             self.broken.append(f"{killed} leaves {'; '.join(left)}")
+        elif stuck:
+            self.told.append(f"{killed} leaves {stuck} whose call had just begun, as unpatched")
         else:
             self.told.append(f"{killed} was followed by all its processes in {took:.1f} s")
 

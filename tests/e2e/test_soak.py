@@ -226,5 +226,6 @@ def test_only_what_hears_of_nothing_may_outlive_a_worker_that_is_killed(
         (tmp_path / "notes").write_text(
             f"1.000 {said.read_text('utf-8').strip()} {note}\n", "utf-8"
         )
-    _, left = asyncio.run(worker.kill_alone(seconds))
+    _, left, stuck = asyncio.run(worker.kill_alone(seconds))
     assert bool(left) == stays
+    assert stuck == (code == FORWARDS_LOG)

@@ -200,13 +200,14 @@ class Worker:
         await self.kill()
         return Ending(took, by_itself, left)
 
-    async def kill_alone(self, seconds: float) -> tuple[float, list[str]]:
+    async def kill_alone(self, seconds: float) -> tuple[float, list[str], int]:
         """SIGKILL the worker itself; kill what is left of it when `seconds` have passed.
 
-        Returns how long its processes took to end by themselves, and what of them was left. What
-        hears of nothing, unpatched or patched, is not meant, but those that wait for it are: a
-        prewarm that hangs, and from 1.6.10 on a process whose call had just begun. That one ends
-        with an exception, and waits for the thread that forwards its log to a worker that is gone.
+        Returns how long its processes took to end by themselves, what of them was left, and how
+        many were not counted as left. These hear of nothing, unpatched or patched, but those that
+        wait for them count: from 1.6.10 on a process whose call had just begun ends with an
+        exception, and waits for the thread that forwards its log to a worker that is gone. A
+        prewarm that hangs does not count either, and is ended at once.
         """
         assert self.process is not None
         start = time.monotonic()
@@ -228,7 +229,7 @@ class Worker:
                 await until(gone, _LEAVE, "")
         left = self._left()
         await self.kill()
-        return took, left
+        return took, left, len(stuck)
 
     def _left(self) -> list[str]:
         """What still runs of it when it has ended itself; its zombies are init's then."""
