@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -21,6 +22,9 @@ from waiting import TooLateError, until
 _REGISTER, _KILL = 600.0, 60.0
 # Seconds for what a worker leaves to end by itself; what stays longer was left behind.
 _LEAVE = 30.0
+
+# As faulthandler writes it.
+_LAST_THREAD = re.compile(r"Current thread .*\n  File .*\n")
 
 # What an agent needs of the environment; everything else of the caller's stays away from it.
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -260,19 +264,22 @@ class Worker:
         Only what has noted something is asked: before, it may not listen to the signal. Returns
         what each of them wrote, by process id.
         """
-        if self.process is None or not (notes := self.notes()):
+        noted = {note.pid for note in self.notes()}
+        if self.process is None or not noted:
             return {}
         asked = [self.process.pid] if self.process.poll() is None else []
-        asked += [one.pid for one in self.children() if one.pid in {note.pid for note in notes}]
-        written = {}
-        for pid in asked:
-            before = len(self.log())
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGUSR2)
-            with contextlib.suppress(TooLateError):  # the thread that got the signal comes last
-                await until(lambda at=before: "\nCurrent thread" in self.log()[at:], 5, "")  # type: ignore[misc]
-            written[pid] = self.log()[before:]
-        return written
+        asked += [one.pid for one in self.children() if one.pid in noted and _describe(one)]
+        return {pid: await self._stacks(pid) for pid in asked}
+
+    async def _stacks(self, pid: int) -> str:
+        """Have a process write its stacks into the log, and return them."""
+        before = len(self.log())
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGUSR2)
+        # The thread that got the signal comes last: the frame that it is in must be there.
+        with contextlib.suppress(TooLateError):
+            await until(lambda: _LAST_THREAD.search(self.log()[before:]), 5, "")
+        return self.log()[before:]
 
     async def kill(self) -> None:
         """End it and all its children at once."""
