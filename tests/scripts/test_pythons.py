@@ -84,7 +84,7 @@ def test_installed_pythons_are_final_cpythons_the_newest_first(
     ]
 
     def uv(*arguments: str) -> subprocess.CompletedProcess[str]:
-        assert "--only-installed" in arguments
+        assert {"--only-installed", ">=3.9"} < set(arguments)
         return subprocess.CompletedProcess(arguments, 0, json.dumps(rows))
 
     monkeypatch.setattr(pythons, "uv", uv)

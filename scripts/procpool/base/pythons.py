@@ -31,8 +31,12 @@ def pythons_for(requires: str) -> list[str]:
 
 
 def installed_pythons() -> dict[Version, str]:
-    """Return the installed CPythons, newest first, as full version -> path; no pre-releases."""
-    result = uv("python", "list", "--only-installed", "--output-format", "json")
+    """Return the installed CPythons, newest first, as full version -> path; no pre-releases.
+
+    Older ones than `PYTHONS` are not looked for, which takes long where a shim stands for each.
+    """
+    wanted = ("--only-installed", f">={PYTHONS[0]}")
+    result = uv("python", "list", "--output-format", "json", *wanted)
     found: dict[Version, str] = {}
     for entry in json.loads(result.stdout):
         version = Version(entry["version"])
